@@ -1,0 +1,57 @@
+package depcheck_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/fastimage/fastimage"
+
+// apart are the packages that must not know one another, nor what joins them.
+var apart = []string{"rawimage", "bitmap", "zvhd2", "uploader"}
+
+// imports returns every package of the module that pkg depends on, pkg itself
+// left out. Test files are not counted.
+func imports(t *testing.T, pkg string) []string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", module+"/"+pkg)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+	var own []string
+	for p := range strings.Lines(string(out)) {
+		p = strings.TrimSpace(p)
+		if rest, ok := strings.CutPrefix(p, module+"/"); ok && rest != pkg {
+			own = append(own, rest)
+		}
+	}
+	return own
+}
+
+func TestPackagesStayApart(t *testing.T) {
+	for _, pkg := range apart {
+		t.Run(pkg, func(t *testing.T) {
+			for _, dep := range imports(t, pkg) {
+				// A package may have internals of its own, and nothing else.
+				if strings.HasPrefix(dep, pkg+"/internal/") {
+					continue
+				}
+				require.Fail(t, "forbidden import", "%s depends on %s", pkg, dep)
+			}
+		})
+	}
+}
+
+func TestQuickimportJoinsThem(t *testing.T) {
+	deps := imports(t, "quickimport")
+	for _, pkg := range apart {
+		require.Contains(t, deps, pkg)
+	}
+	// The test cloud is for tests and the command; the library never pulls
+	// it in, so that a program does not carry an S3 server.
+	require.NotContains(t, deps, "quickimport/imstest")
+}
