@@ -1,0 +1,114 @@
+package rawimage
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Conditions, for use with errors.Is.
+var (
+	// ErrEmpty: the file or device has no bytes.
+	ErrEmpty = errors.New("rawimage: image is empty")
+	// ErrNotImage: the name is a directory, a pipe or something else without
+	// bytes at fixed places.
+	ErrNotImage = errors.New("rawimage: not a regular file or block device")
+	// ErrForeignFormat: the file is of another format than RAW.
+	ErrForeignFormat = errors.New("rawimage: not a RAW image")
+	// ErrChanged: the source is no longer what it was when it was opened.
+	ErrChanged = errors.New("rawimage: image changed while in use")
+	// ErrTruncated: the image ends before its own partition table says so.
+	ErrTruncated = errors.New("rawimage: image is truncated")
+	// ErrClosed: a Writer was used after Commit, Abort or Close.
+	ErrClosed = errors.New("rawimage: writer is closed")
+)
+
+// OpenError says why a source could not be opened. Err is one of the conditions
+// of this package or an error of the operating system (fs.ErrNotExist and
+// others, by errors.Is).
+type OpenError struct {
+	Name string // as given to Open or Create, "" for a source without a name
+	Err  error
+}
+
+func (e *OpenError) Error() string {
+	if e.Name == "" {
+		return fmt.Sprintf("rawimage: open: %s", trim(e.Err))
+	}
+	return fmt.Sprintf("rawimage: open %s: %s", e.Name, trim(e.Err))
+}
+
+// Unwrap returns Err.
+func (e *OpenError) Unwrap() error { return e.Err }
+
+// ForeignFormatError: the source is an image, but not a RAW one. It is
+// ErrForeignFormat by errors.Is.
+type ForeignFormatError struct {
+	Name   string // "" for a source without a name
+	Format Format
+}
+
+func (e *ForeignFormatError) Error() string {
+	name := e.Name
+	if name == "" {
+		name = "image"
+	}
+	return fmt.Sprintf("rawimage: %s is %s, not RAW: %s", name, e.Format.Description(), e.Format.advice(name))
+}
+
+// Is reports whether target is ErrForeignFormat.
+func (e *ForeignFormatError) Is(target error) bool { return target == ErrForeignFormat }
+
+// ChangedError: the source was one thing when it was opened and is another now.
+// It is ErrChanged by errors.Is.
+type ChangedError struct {
+	Name             string
+	OldSize, NewSize int64
+	OldTime, NewTime time.Time
+}
+
+func (e *ChangedError) Error() string {
+	name := e.Name
+	if name == "" {
+		name = "image"
+	}
+	if e.OldSize != e.NewSize {
+		return fmt.Sprintf("rawimage: %s changed while in use: it had %d bytes and has %d now; stop whatever writes to it and start again",
+			name, e.OldSize, e.NewSize)
+	}
+	return fmt.Sprintf("rawimage: %s changed while in use: it was written to at %s; stop whatever writes to it and start again",
+		name, e.NewTime.UTC().Format(time.RFC3339Nano))
+}
+
+// Is reports whether target is ErrChanged.
+func (e *ChangedError) Is(target error) bool { return target == ErrChanged }
+
+// TruncatedError: the image's own partition table reaches past its end. It is
+// ErrTruncated by errors.Is.
+type TruncatedError struct {
+	Name   string
+	Size   int64  // bytes there are
+	Need   int64  // bytes the partition table speaks of
+	Source string // what says so, "GPT header" for one
+}
+
+func (e *TruncatedError) Error() string {
+	name := e.Name
+	if name == "" {
+		name = "image"
+	}
+	return fmt.Sprintf("rawimage: %s is truncated: it has %d bytes, its %s speaks of %d; fetch it again", name, e.Size, e.Source, e.Need)
+}
+
+// Is reports whether target is ErrTruncated.
+func (e *TruncatedError) Is(target error) bool { return target == ErrTruncated }
+
+// trim takes the package's prefix off an error that is going to get it again.
+func trim(err error) string {
+	const prefix = "rawimage: "
+	s := err.Error()
+	if len(s) > len(prefix) && s[:len(prefix)] == prefix {
+		return s[len(prefix):]
+	}
+	return s
+}
