@@ -1,0 +1,211 @@
+package zvhd2
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// LevelCounts counts blocks by what was done to them.
+type LevelCounts struct {
+	Fastest, Default, Better, Best int64 // compressed at that level
+	Stored                         int64 // found incompressible and stored as they are
+	Carried                        int64 // taken over from the input unchanged
+}
+
+// add counts the block that a slot's tag describes.
+func (c *LevelCounts) add(tag int) {
+	*[...]*int64{
+		tagStored: &c.Stored, int(Fastest): &c.Fastest, int(Default): &c.Default,
+		int(Better): &c.Better, int(Best): &c.Best, tagCarried: &c.Carried,
+	}[tag]++
+}
+
+const (
+	tagStored  = 0
+	tagCarried = int(Best) + 1
+)
+
+// compressor makes records of blocks; each worker has an encoder of its own,
+// so that none waits for another.
+type compressor struct {
+	level   Level
+	workers []worker
+	auto    pace
+}
+
+type worker struct {
+	enc [Best + 1]*zstd.Encoder // by level, made when first needed
+	raw []byte                  // the block read
+	sub []byte                  // the probe's output
+}
+
+func newCompressor(level Level, workers int) *compressor {
+	c := &compressor{level: level, workers: make([]worker, workers)}
+	c.auto.level.Store(int64(Default))
+	return c
+}
+
+// raw returns the worker's block buffer.
+func (c *compressor) raw(worker int) []byte {
+	w := &c.workers[worker]
+	if w.raw == nil {
+		w.raw = make([]byte, BlockSize)
+	}
+	return w.raw
+}
+
+// record compresses src, a block of BlockSize bytes that is not all zero,
+// into the slot's buffer.
+func (c *compressor) record(worker int, s *slot, src []byte) error {
+	if s.buf == nil {
+		s.buf = make([]byte, 0, maxRecord)
+	}
+	w, dst := &c.workers[worker], s.buf[:recordHeader]
+	if !w.compressible(src) {
+		s.tag, s.out = tagStored, sealRecord(appendStored(dst, src), s.block)
+		return nil
+	}
+	level := c.level
+	if level == Auto {
+		level = c.auto.pick()
+	}
+	enc, err := w.encoder(level)
+	if err != nil {
+		return err
+	}
+	rec := enc.EncodeAll(src, dst)
+	s.tag = int(level)
+	if recordSize(int64(len(rec)-recordHeader)) > maxRecord {
+		rec, s.tag = appendStored(dst, src), tagStored
+	}
+	s.out = sealRecord(rec, s.block)
+	return nil
+}
+
+var encoderLevels = [...]zstd.EncoderLevel{
+	Fastest: zstd.SpeedFastest, Default: zstd.SpeedDefault,
+	Better: zstd.SpeedBetterCompression, Best: zstd.SpeedBestCompression,
+}
+
+func (w *worker) encoder(level Level) (*zstd.Encoder, error) {
+	if w.enc[level] == nil {
+		enc, err := zstd.NewWriter(nil,
+			zstd.WithEncoderLevel(encoderLevels[level]),
+			zstd.WithEncoderConcurrency(1),
+			zstd.WithEncoderCRC(false),
+			zstd.WithSingleSegment(true), // puts the content size in, and no window
+			zstd.WithWindowSize(BlockSize),
+			// The history need not hold more than the block: half the memory.
+			zstd.WithLowerEncoderMem(true),
+		)
+		if err != nil {
+			return nil, fmt.Errorf("zvhd2: set up compressor: %w", err)
+		}
+		w.enc[level] = enc
+	}
+	return w.enc[level], nil
+}
+
+// pace is the controller behind [Auto]. The consumer tells it, at each block,
+// whether finished blocks wait for the output or the output waits for blocks;
+// the level follows one step at a time.
+type pace struct {
+	level   atomic.Int64
+	backlog atomic.Int64 // finished blocks that the output has not taken
+	depth   int64
+}
+
+// pick is asked by a worker about to compress. Best is left out: its tables
+// take 34 MiB a worker for a few percent.
+func (p *pace) pick() Level {
+	l := p.level.Load()
+	switch backlog := p.backlog.Load(); {
+	case backlog == 0 && l > int64(Fastest):
+		l--
+	case backlog > p.depth/2 && l < int64(Better):
+		l++
+	}
+	p.level.Store(l)
+	return Level(l)
+}
+
+// The probe looks at probeChunks runs of probeSize bytes spread over a block.
+const (
+	probeChunks = 32
+	probeSize   = 2 << 10
+
+	// Random bytes in a sample of 64 KiB measure 7.997 bits each, the output
+	// of strong compressors 7.99; executables and media headers stay below.
+	probeEntropy = 7.98
+)
+
+// compressible looks for blocks that no level gains on, such as encrypted or
+// already compressed data, at about one percent of the cost of compressing
+// them. A block passes for incompressible only if neither the frequency of
+// its bytes nor a trial compression of the sample shows any gain.
+func (w *worker) compressible(src []byte) bool {
+	var hist [4][256]uint32 // four tables: no store waits for the one before
+	const stride = BlockSize / probeChunks
+	for i := 0; i < BlockSize; i += stride {
+		for chunk := src[i : i+probeSize]; len(chunk) > 0; chunk = chunk[4:] {
+			hist[0][chunk[0]]++
+			hist[1][chunk[1]]++
+			hist[2][chunk[2]]++
+			hist[3][chunk[3]]++
+		}
+	}
+	if entropy(&hist) < probeEntropy {
+		return true
+	}
+	enc, err := w.encoder(Fastest)
+	if err != nil {
+		return true
+	}
+	// A quarter of the block, in one run: matches further apart than the
+	// sample's chunks show only in a run of some length.
+	const run = 128 << 10
+	for _, at := range [...]int{0, BlockSize/2 - run, BlockSize - run} {
+		w.sub = enc.EncodeAll(src[at:at+run], w.sub[:0])
+		if len(w.sub) < run-run/256 {
+			return true
+		}
+	}
+	return false
+}
+
+// entropy returns the order-0 entropy in bits per byte.
+func entropy(hist *[4][256]uint32) float64 {
+	const total = probeChunks * probeSize
+	bits := 0.0
+	for i := range 256 {
+		if n := hist[0][i] + hist[1][i] + hist[2][i] + hist[3][i]; n > 0 {
+			bits -= float64(n) * math.Log2(float64(n)/total)
+		}
+	}
+	return bits / total
+}
+
+// storedBlock is the most that one raw block of a zstd frame may hold.
+const storedBlock = 128 << 10
+
+// appendStored appends src as a zstd frame of raw blocks (RFC 8878, 3.1.1):
+// single segment, a content size of four bytes, no checksum.
+func appendStored(dst, src []byte) []byte {
+	dst = append(dst, 0x28, 0xb5, 0x2f, 0xfd, 0xa0)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(src)))
+	for len(src) > 0 {
+		n := min(len(src), storedBlock)
+		h := uint32(n) << 3
+		if n == len(src) {
+			h |= 1 // last block
+		}
+		dst = append(dst, byte(h), byte(h>>8), byte(h>>16))
+		dst = append(dst, src[:n]...)
+		src = src[n:]
+	}
+	return dst
+}

@@ -1,0 +1,98 @@
+package zvhd2
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// slot is one block on its way through a pipeline. Slots are made once and go
+// round, so a run allocates no more than its depth, whatever the disk's size.
+type slot struct {
+	block int64
+	buf   []byte // kept with the slot: what the worker made
+	data  []byte // what the producer handed in, if it hands in data
+	out   []byte // the worker's result; nil: a zero block
+	tag   int    // for the worker to tell the consumer something
+	err   error
+	done  chan struct{}
+}
+
+// pipeline runs blocks through workers and hands the results on in the order
+// in which they were produced.
+type pipeline struct {
+	workers int
+	depth   int                                           // blocks between producer and consumer
+	produce func(emit func(fill func(*slot)) error) error // in one goroutine
+	work    func(worker int, s *slot) error               // concurrently
+	consume func(s *slot) error                           // in order, in one goroutine
+}
+
+// depthFor lets each worker have one block at hand, one finished and one in
+// the making; more only costs memory.
+func depthFor(workers int) int { return 2*workers + 1 }
+
+func (p *pipeline) run(ctx context.Context) error {
+	parent := ctx
+	g, ctx := errgroup.WithContext(ctx)
+	free := make(chan *slot, p.depth)
+	order := make(chan *slot, p.depth)
+	jobs := make(chan *slot, p.depth)
+	for range p.depth {
+		free <- &slot{done: make(chan struct{}, 1)}
+	}
+	g.Go(func() error {
+		defer close(jobs)
+		defer close(order)
+		return p.produce(func(fill func(*slot)) error {
+			select {
+			case s := <-free:
+				s.data, s.out, s.tag, s.err = nil, nil, 0, nil
+				fill(s)
+				order <- s // never blocks: order and jobs hold every slot
+				jobs <- s
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+	for i := range p.workers {
+		g.Go(func() error {
+			for s := range jobs {
+				if ctx.Err() == nil {
+					s.err = p.work(i, s)
+				}
+				s.done <- struct{}{}
+			}
+			return nil
+		})
+	}
+	g.Go(func() error { return p.drain(ctx, order, free) })
+	err := g.Wait()
+	if cerr := parent.Err(); cerr != nil {
+		return context.Cause(parent)
+	}
+	return err
+}
+
+func (p *pipeline) drain(ctx context.Context, order <-chan *slot, free chan<- *slot) error {
+	for s := range order {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if s.err != nil {
+			return s.err
+		}
+		if err := p.consume(s); err != nil {
+			return err
+		}
+		free <- s
+	}
+	return nil
+}
