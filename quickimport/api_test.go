@@ -1,0 +1,269 @@
+package quickimport_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"sort"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/quickimport"
+)
+
+const testAK, testSK = "AKTESTTESTTESTTEST00", "sk-secret-sk-secret-sk-secret-sk-secret0"
+
+func testClient(t *testing.T, h http.HandlerFunc, opts ...quickimport.Option) *quickimport.Client {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	c, err := quickimport.New(append([]quickimport.Option{
+		quickimport.WithRegion("cn-north-4"),
+		quickimport.WithIMSEndpoint(srv.URL), quickimport.WithOBSEndpoint(srv.URL), quickimport.WithIAMEndpoint(srv.URL),
+		quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: "st-secret"})),
+		quickimport.WithProjectID("p1"), quickimport.WithPolling(time.Millisecond, 5*time.Millisecond),
+	}, opts...)...)
+	require.NoError(t, err)
+	return c
+}
+
+// checkSignature computes the signature from the API notes, over the request
+// as it arrived, and shares nothing with the signer.
+func checkSignature(t *testing.T, r *http.Request, body []byte) {
+	t.Helper()
+	m := regexp.MustCompile(`^SDK-HMAC-SHA256 Access=(\S+), SignedHeaders=(\S+), Signature=([0-9a-f]{64})$`).FindStringSubmatch(r.Header.Get("Authorization"))
+	require.NotNil(t, m, "Authorization: %q", r.Header.Get("Authorization"))
+	require.Equal(t, testAK, m[1])
+	uri := r.URL.EscapedPath()
+	if uri[len(uri)-1] != '/' {
+		uri += "/"
+	}
+	query := strings.Split(r.URL.RawQuery, "&")
+	sort.Strings(query)
+	canonical := r.Method + "\n" + uri + "\n" + strings.Join(query, "&") + "\n"
+	for _, h := range strings.Split(m[2], ";") {
+		v := r.Header.Get(h)
+		if h == "host" {
+			v = r.Host
+		}
+		canonical += h + ":" + strings.TrimSpace(v) + "\n"
+	}
+	sum := sha256.Sum256(body)
+	canonical += "\n" + m[2] + "\n" + hex.EncodeToString(sum[:])
+	sum = sha256.Sum256([]byte(canonical))
+	mac := hmac.New(sha256.New, []byte(testSK))
+	fmt.Fprintf(mac, "SDK-HMAC-SHA256\n%s\n%x", r.Header.Get("X-Sdk-Date"), sum)
+	require.Equal(t, hex.EncodeToString(mac.Sum(nil)), m[3])
+	for _, want := range []string{"host", "x-sdk-date", "x-project-id", "x-security-token"} {
+		require.Contains(t, strings.Split(m[2], ";"), want)
+	}
+}
+
+// The bodies are those of the API reference's examples.
+func TestCreateImageBodies(t *testing.T) {
+	system := systemDisk()
+	system.Description, system.OSVersion = "Create an image using a file in the OBS bucket.", " CentOS 7.0 64bit"
+	system.Tags = []string{"aaa.111", "bbb.333", "ccc.444"}
+	data := dataDisk()
+	data.ImageTags = []quickimport.Tag{{Key: "key2", Value: "value2"}, {Key: "key1", Value: "value1"}}
+	tests := map[string]struct {
+		img  quickimport.Image
+		want string
+	}{
+		"system": {system, `{"name":"ims_test_file","description":"Create an image using a file in the OBS bucket.","image_url":"ims-image:centos70.zvhd2",
+			"os_version":"CentOS 7.0 64bit","min_disk":40,"type":"ECS","tags":["aaa.111","bbb.333","ccc.444"]}`},
+		"data": {data, `{"name":"data","image_url":"ims-image:d.zvhd2","os_type":"Linux","min_disk":40,"type":"DataImage",
+			"image_tags":[{"key":"key2","value":"value2"},{"key":"key1","value":"value1"}]}`},
+	}
+	for name, tt := range tests {
+		for _, version := range []string{"v2", "v2.1"} {
+			t.Run(name+"/"+version, func(t *testing.T) {
+				c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
+					body, _ := io.ReadAll(r.Body)
+					checkSignature(t, r, body)
+					require.Equal(t, "/"+version+"/cloudimages/quickimport/action", r.URL.Path)
+					require.JSONEq(t, tt.want, string(body))
+					io.WriteString(w, `{"job_id":"8a12fc664fb4daa3014fb4e581380005"}`)
+				}, quickimport.WithAPIVersion(version))
+				id, err := c.CreateImage(t.Context(), tt.img)
+				require.NoError(t, err)
+				require.Equal(t, "8a12fc664fb4daa3014fb4e581380005", id)
+			})
+		}
+	}
+}
+
+func TestSignatureOfQueries(t *testing.T) {
+	for _, name := range []string{"plain", "with space", "a+b&c=d/e%2F", "中文-é~"} {
+		c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
+			checkSignature(t, r, nil)
+			require.Equal(t, name, r.URL.Query().Get("name"))
+			io.WriteString(w, `{"images":[]}`)
+		})
+		_, err := c.ImagesByName(t.Context(), name)
+		require.NoError(t, err)
+	}
+}
+
+func TestTokenAuthentication(t *testing.T) {
+	c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "tok-secret", r.Header.Get("X-Auth-Token"))
+		require.Empty(t, r.Header.Get("Authorization"))
+		io.WriteString(w, `{"images":[]}`)
+	}, quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{Token: "tok-secret"})))
+	_, err := c.ImagesByName(t.Context(), "x")
+	require.NoError(t, err)
+}
+
+func TestBothErrorForms(t *testing.T) {
+	tests := []struct {
+		status     int
+		body       string
+		code, text string
+		is         error
+	}{
+		{400, `{"error":{"code":"IMG.0024","message":"The imagetype is invalid."}}`, "IMG.0024", "The imagetype is invalid.", nil},
+		{400, `{"error":{"code":"IMG.0009","message":"exists"}}`, "IMG.0009", "exists", quickimport.ErrNameTaken},
+		{401, `{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information","request_id":"r-1"}`, "APIGW.0301", "Incorrect IAM authentication information", quickimport.ErrAuthentication},
+		{403, `<html>proxy</html>`, "", "", quickimport.ErrForbidden},
+	}
+	for _, tt := range tests {
+		c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Request-Id", "r-1")
+			w.WriteHeader(tt.status)
+			io.WriteString(w, tt.body)
+		})
+		_, err := c.CreateImage(t.Context(), systemDisk())
+		var api *quickimport.APIError
+		require.ErrorAs(t, err, &api)
+		require.Equal(t, []any{tt.status, tt.code, tt.text, "r-1", false}, []any{api.StatusCode, api.Code, api.Message, api.RequestID, api.Retryable})
+		if tt.is != nil {
+			require.ErrorIs(t, err, tt.is)
+		}
+		for _, secret := range []string{testSK, "st-secret"} {
+			require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, api), secret)
+		}
+	}
+}
+
+// A lost answer is never followed by a second POST.
+func TestCreateImageNeverRepeatsALostPost(t *testing.T) {
+	var posts atomic.Int32
+	c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			posts.Add(1)
+			io.Copy(io.Discard, r.Body)
+			conn, _, err := w.(http.Hijacker).Hijack()
+			require.NoError(t, err)
+			conn.Close()
+			return
+		}
+		io.WriteString(w, `{"images":[]}`)
+	})
+	_, err := c.CreateImage(t.Context(), systemDisk())
+	require.ErrorIs(t, err, quickimport.ErrUncertain)
+	require.EqualValues(t, 1, posts.Load())
+}
+
+func TestCreateImageAfterServerErrors(t *testing.T) {
+	run := func(images string) (posts int32, err error) {
+		var n atomic.Int32
+		c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPost {
+				io.WriteString(w, `{"images":`+images+`}`)
+			} else if n.Add(1) < 3 {
+				w.WriteHeader(500)
+			} else {
+				io.WriteString(w, `{"job_id":"j1"}`)
+			}
+		})
+		_, err = c.CreateImage(t.Context(), systemDisk())
+		return n.Load(), err
+	}
+	posts, err := run(`[]`)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, posts, "sent again while no image of the name is there")
+	posts, err = run(`[{"id":"i1","name":"ims_test_file","status":"queued"}]`)
+	require.ErrorIs(t, err, quickimport.ErrUncertain)
+	require.EqualValues(t, 1, posts)
+}
+
+func TestWaitJob(t *testing.T) {
+	answer := func(status string, extra string) string {
+		return fmt.Sprintf(`{"job_id":"j1","status":%q,"error_code":null,"fail_reason":null,"entities":{"process_percent":42.5%s}}`, status, extra)
+	}
+	serve := func(answers ...string) *quickimport.Client {
+		var n atomic.Int32
+		return testClient(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/cloudimages/job/j1" {
+				w.WriteHeader(404) // an installation without the newer query
+				return
+			}
+			require.Equal(t, "/v1/p1/jobs/j1", r.URL.Path)
+			a := answers[min(int(n.Add(1)), len(answers))-1]
+			if a == "503" {
+				w.WriteHeader(503)
+				return
+			}
+			io.WriteString(w, a)
+		})
+	}
+	job, err := serve(answer("INIT", ""), "503", answer("SOMETHING_NEW", ""), answer("SUCCESS", `,"image_id":"i1"`)).WaitJob(t.Context(), "j1")
+	require.NoError(t, err)
+	require.Equal(t, "i1", job.Entities.ImageID)
+
+	_, err = serve(answer("SUCCESS", "")).WaitJob(t.Context(), "j1")
+	require.ErrorIs(t, err, quickimport.ErrProtocol)
+
+	_, err = serve(answer("FAIL", `,"error":"broken block","addition_error_code":"IMG.0057"`)).WaitJob(t.Context(), "j1")
+	var failed *quickimport.JobError
+	require.ErrorAs(t, err, &failed)
+	require.Contains(t, err.Error(), "broken block")
+	require.Contains(t, err.Error(), "IMG.0057")
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = serve(answer("RUNNING", "")).WaitJob(ctx, "j1")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Contains(t, err.Error(), "goes on in the cloud")
+}
+
+func TestCredentialsNeverShow(t *testing.T) {
+	c := quickimport.Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: "st-secret", Token: "tok-secret"}
+	js, err := json.Marshal(c)
+	require.NoError(t, err)
+	out := fmt.Sprintf("%v %+v %#v %s %q %x", c, c, c, &c, c, c) + string(js)
+	for _, secret := range []string{testAK, testSK, "st-secret", "tok-secret"} {
+		require.NotContains(t, out, secret)
+	}
+}
+
+func TestEnvCredentials(t *testing.T) {
+	for _, n := range []string{"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN", "HUAWEICLOUD_SDK_PROJECT_ID", "HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_SECURITY_TOKEN", "HW_PROJECT_ID"} {
+		t.Setenv(n, "")
+	}
+	_, err := quickimport.EnvCredentials().Credentials(t.Context())
+	require.ErrorIs(t, err, quickimport.ErrNoCredentials)
+	t.Setenv("HW_ACCESS_KEY", "hwak")
+	t.Setenv("HW_SECRET_KEY", "hwsk")
+	t.Setenv("HW_SECURITY_TOKEN", "hwst")
+	c, err := quickimport.EnvCredentials().Credentials(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"hwak", "hwsk", "hwst"}, []string{c.AccessKey, c.SecretKey, c.SecurityToken})
+	t.Setenv("HUAWEICLOUD_SDK_AK", "sdkak")
+	t.Setenv("HUAWEICLOUD_SDK_SK", "sdksk")
+	c, err = quickimport.EnvCredentials().Credentials(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"sdkak", "sdksk", ""}, []string{c.AccessKey, c.SecretKey, c.SecurityToken}, "the sets are not mixed")
+}

@@ -1,0 +1,133 @@
+package quickimport
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/fastimage/fastimage/uploader"
+)
+
+// Client imports images into one region. Make it with [New]; it is safe for
+// concurrent use.
+type Client struct {
+	o    *options
+	http *http.Client
+	obs  *uploader.Client
+
+	mu      sync.Mutex
+	project string // guarded by mu: the project id once it was looked up
+}
+
+// New makes a client. Nothing is sent before the first call.
+func New(opts ...Option) (*Client, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{o: o, project: o.projectID, http: &http.Client{
+		Transport: o.transport,
+		// A redirect would carry the token to another host.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	if c.obs, err = c.newOBS(); err != nil {
+		return nil, fmt.Errorf("quickimport: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Client) newOBS() (*uploader.Client, error) {
+	return uploader.NewClient(
+		uploader.WithEndpoint(c.o.obs),
+		uploader.WithRegion(c.o.region),
+		uploader.WithTransport(c.o.transport),
+		uploader.WithCredentials(func(ctx context.Context) (uploader.Credentials, error) {
+			creds, err := c.o.credentials.Credentials(ctx)
+			if err == nil && (creds.AccessKey == "" || creds.SecretKey == "") {
+				err = fmt.Errorf("%w for object storage: it takes an access key and a secret key, not a token", ErrNoCredentials)
+			}
+			return uploader.Credentials{AccessKey: creds.AccessKey, SecretKey: creds.SecretKey,
+				SecurityToken: creds.SecurityToken, Expires: creds.Expires}, err
+		}),
+	)
+}
+
+// knownProject is the project id without asking anybody for it.
+func (c *Client) knownProject(creds Credentials) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.project == "" {
+		return creds.ProjectID
+	}
+	return c.project
+}
+
+// ProjectID is the project in which the client works: that of [WithProjectID],
+// of the credentials, or the one that has the region's name.
+func (c *Client) ProjectID(ctx context.Context) (string, error) {
+	creds, err := c.o.credentials.Credentials(ctx)
+	if err != nil {
+		return "", fmt.Errorf("quickimport: project: %w", err)
+	}
+	if id := c.knownProject(creds); id != "" {
+		return id, nil
+	}
+	var answer struct {
+		Projects []struct{ ID, Name string } `json:"projects"`
+	}
+	if err := c.get(ctx, "project", c.o.iam, "/v3/projects", url.Values{"name": {c.o.region}}, &answer); err != nil {
+		return "", err
+	}
+	for _, p := range answer.Projects {
+		if p.Name == c.o.region && p.ID != "" {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.project = p.ID
+			return p.ID, nil
+		}
+	}
+	return "", fmt.Errorf("quickimport: project: %w: no project is named %q; give its id with WithProjectID", ErrNotFound, c.o.region)
+}
+
+// ImageInfo is an image as the service lists it.
+type ImageInfo struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Status    string    `json:"status"` // "queued", "saving", "active", "killed", ...
+	MinDisk   int       `json:"min_disk"`
+	Size      int64     `json:"size"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// ImagesByName lists the images that have exactly this name.
+func (c *Client) ImagesByName(ctx context.Context, name string) ([]ImageInfo, error) {
+	return c.images(ctx, url.Values{"name": {name}})
+}
+
+// ImageByID finds an image; its error matches [ErrNotFound] when there is none.
+func (c *Client) ImageByID(ctx context.Context, id string) (*ImageInfo, error) {
+	found, err := c.images(ctx, url.Values{"id": {id}})
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != 1 || found[0].ID != id {
+		return nil, fmt.Errorf("quickimport: image %s: %w", id, ErrNotFound)
+	}
+	return &found[0], nil
+}
+
+func (c *Client) images(ctx context.Context, q url.Values) ([]ImageInfo, error) {
+	var answer struct {
+		Images []ImageInfo `json:"images"`
+	}
+	err := c.get(ctx, "images", c.o.ims, "/v2/cloudimages", q, &answer)
+	return answer.Images, err
+}
+
+func logAttrs(op string, try int, err error) []slog.Attr {
+	return []slog.Attr{slog.String("op", op), slog.Int("attempt", try), slog.String("reason", err.Error())}
+}

@@ -1,0 +1,85 @@
+package quickimport
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Credentials authenticate requests: AccessKey and SecretKey (with
+// SecurityToken when they are temporary), or Token for the image service.
+// OBS knows no tokens, so Import needs the keys.
+type Credentials struct {
+	AccessKey     string
+	SecretKey     string
+	SecurityToken string
+	Token         string    // X-Auth-Token; used for the image service when set
+	ProjectID     string    // optional; [WithProjectID] wins over it
+	Expires       time.Time // zero: they do not expire
+}
+
+// String names the credentials without any secret.
+func (c Credentials) String() string {
+	switch {
+	case c.Token != "":
+		return "token (redacted)"
+	case c.AccessKey != "":
+		return "access key (redacted)"
+	}
+	return "no credentials"
+}
+
+// Format prints what String does, whatever the verb, so that no log shows a secret.
+func (c Credentials) Format(f fmt.State, _ rune) { fmt.Fprint(f, c.String()) }
+
+// MarshalText keeps the secrets out of JSON and of structured logs.
+func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+func (c Credentials) check() error {
+	if c.Token == "" && (c.AccessKey == "" || c.SecretKey == "") {
+		return ErrNoCredentials
+	}
+	return nil
+}
+
+// A CredentialsProvider gives credentials; it is asked before every request,
+// so it should keep what it has until near its expiry. Safe for concurrent use.
+type CredentialsProvider interface {
+	Credentials(ctx context.Context) (Credentials, error)
+}
+
+// CredentialsFunc is a function as a [CredentialsProvider].
+type CredentialsFunc func(ctx context.Context) (Credentials, error)
+
+// Credentials calls f.
+func (f CredentialsFunc) Credentials(ctx context.Context) (Credentials, error) { return f(ctx) }
+
+// StaticCredentials always gives c.
+func StaticCredentials(c Credentials) CredentialsProvider {
+	return CredentialsFunc(func(context.Context) (Credentials, error) { return c, nil })
+}
+
+// EnvCredentials reads HUAWEICLOUD_SDK_AK, _SK, _SECURITY_TOKEN and _PROJECT_ID
+// (the names of the vendor's SDKs); where both keys are not set there,
+// HW_ACCESS_KEY, HW_SECRET_KEY, HW_SECURITY_TOKEN and HW_PROJECT_ID (the names
+// of Terraform and Packer). The two sets of keys are never mixed.
+func EnvCredentials() CredentialsProvider {
+	return CredentialsFunc(func(context.Context) (Credentials, error) {
+		c := Credentials{
+			AccessKey:     os.Getenv("HUAWEICLOUD_SDK_AK"),
+			SecretKey:     os.Getenv("HUAWEICLOUD_SDK_SK"),
+			SecurityToken: os.Getenv("HUAWEICLOUD_SDK_SECURITY_TOKEN"),
+		}
+		if c.AccessKey == "" || c.SecretKey == "" {
+			c = Credentials{
+				AccessKey:     os.Getenv("HW_ACCESS_KEY"),
+				SecretKey:     os.Getenv("HW_SECRET_KEY"),
+				SecurityToken: os.Getenv("HW_SECURITY_TOKEN"),
+			}
+		}
+		c.ProjectID = cmp.Or(os.Getenv("HUAWEICLOUD_SDK_PROJECT_ID"), os.Getenv("HW_PROJECT_ID"))
+		return c, c.check()
+	})
+}

@@ -1,0 +1,303 @@
+package quickimport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/uploader"
+	"github.com/fastimage/fastimage/zvhd2"
+)
+
+// Result is what an import did.
+type Result struct {
+	ImageID     string  `json:"image_id"`
+	ImageName   string  `json:"image_name"`
+	JobID       string  `json:"job_id"`
+	Bucket      string  `json:"bucket"`
+	Key         string  `json:"key"`
+	Format      Format  `json:"format"`
+	SourceBytes int64   `json:"source_bytes"` // size of the disk
+	DataBytes   int64   `json:"data_bytes"`   // what of it lies in blocks that are not all zero
+	ObjectBytes int64   `json:"object_bytes"` // size of the object, without the .mf
+	WireBytes   int64   `json:"wire_bytes"`   // bytes of bodies sent to the bucket, retries and .mf included
+	Seconds     float64 `json:"seconds"`
+	Phases      []Timed `json:"phases"`
+}
+
+// Timed is how long a phase took.
+type Timed struct {
+	Name    Phase   `json:"name"`
+	Seconds float64 `json:"seconds"`
+}
+
+// cleanUpTimeout bounds the removal of objects after a failure; it has a time
+// of its own because the import's context may have ended.
+const cleanUpTimeout = time.Minute
+
+// importer is one run of Import.
+type importer struct {
+	*Client
+	img     Image
+	src     *rawimage.Image
+	res     *Result
+	events  *eventState
+	started time.Time
+	objects []string // keys that this run has put into the bucket
+}
+
+// Import makes a private image of the RAW disk image in the file or block
+// device filename: it checks what can be checked, sends the disk in the
+// client's format in one pass, asks for the image and follows the job until
+// the image is usable.
+//
+// An import that fails for certain removes the objects it has uploaded. They
+// stay when the outcome cannot be known ([ErrUncertain]) or the job still runs.
+func (c *Client) Import(ctx context.Context, filename string, img Image) (_ *Result, err error) {
+	src, err := rawimage.Open(filename)
+	if err != nil {
+		return nil, fmt.Errorf("quickimport: %w", err)
+	}
+	defer src.Close()
+	im := &importer{Client: c, src: src, started: time.Now(), events: &eventState{emit: c.emit}}
+	im.img = im.complete(img)
+	im.res = &Result{ImageName: im.img.Name, Bucket: im.img.Bucket, Key: im.img.Key, Format: c.o.format, SourceBytes: src.Size()}
+	if err := im.run(ctx); err != nil {
+		return nil, im.cleanUp(ctx, err)
+	}
+	im.res.Seconds = time.Since(im.started).Seconds()
+	return im.res, nil
+}
+
+// complete fills in what Import can know by itself.
+func (im *importer) complete(img Image) Image {
+	img = img.withDefaults()
+	if img.Key == "" {
+		img.Key = defaultKey(img.Name, im.o.format)
+	}
+	if img.MinDisk == 0 {
+		img.MinDisk = img.defaultMinDisk(im.src.Size())
+	}
+	return img
+}
+
+func (im *importer) run(ctx context.Context) error {
+	steps := []struct {
+		phase Phase
+		do    func(context.Context) error
+	}{
+		{PhasePreflight, im.preflight},
+		{PhaseUpload, im.upload},
+		{PhaseCreate, im.create},
+		{PhaseJob, im.follow},
+	}
+	for _, s := range steps {
+		begin := time.Now()
+		im.events.start(s.phase)
+		if err := s.do(ctx); err != nil {
+			return err
+		}
+		im.res.Phases = append(im.res.Phases, Timed{s.phase, time.Since(begin).Seconds()})
+	}
+	return nil
+}
+
+// preflight refuses what is known to fail, before anything is sent.
+func (im *importer) preflight(ctx context.Context) error {
+	var v validation
+	if err := im.img.Validate(); err != nil {
+		v.problems = err.(*ValidationError).Problems
+	}
+	size := im.src.Size()
+	v.check(size <= MaxImageSize, "file", im.src.Name(), "IMG.0059", fmt.Sprintf("has %d bytes: fast image creation takes at most 1 TB (%d)", size, int64(MaxImageSize)))
+	gb := (size + 1<<30 - 1) >> 30
+	v.check(int64(im.img.MinDisk) >= gb || im.img.MinDisk < 1, "min_disk", strconv.Itoa(im.img.MinDisk), "IMG.0055", fmt.Sprintf("must be at least the disk's size, %d GB", gb))
+	if err := v.err(); err != nil {
+		return err
+	}
+	if _, err := im.ProjectID(ctx); err != nil {
+		return err
+	}
+	taken, err := im.ImagesByName(ctx, im.img.Name)
+	if err != nil {
+		return err
+	}
+	if len(taken) > 0 {
+		return fmt.Errorf("quickimport: %w: %q is image %s: choose another name or remove it", ErrNameTaken, im.img.Name, taken[0].ID)
+	}
+	return im.checkBucket(ctx)
+}
+
+// checkBucket finds a missing bucket, one in another region and an object that
+// would be replaced.
+func (im *importer) checkBucket(ctx context.Context) error {
+	_, err := im.obs.CheckBucket(ctx, im.img.Bucket, "STANDARD")
+	if err != nil || im.o.overwrite {
+		return wrap("bucket", err)
+	}
+	for _, key := range im.keys() {
+		_, err := im.obs.HeadObject(ctx, im.img.Bucket, key)
+		if err == nil {
+			return fmt.Errorf("quickimport: %w: %s:%s: choose another key, remove it, or allow it to be replaced", ErrObjectExists, im.img.Bucket, key)
+		}
+		if !errors.Is(err, uploader.ErrNoSuchKey) {
+			return wrap("object", err)
+		}
+	}
+	return nil
+}
+
+// wrap names what an error of another package is about; nil stays nil.
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("quickimport: %s: %w", what, err)
+}
+
+func (im *importer) keys() []string {
+	if im.o.format == FormatRaw {
+		return []string{im.img.Key, mfKey(im.img.Key)}
+	}
+	return []string{im.img.Key}
+}
+
+func (im *importer) upload(ctx context.Context) error {
+	up, err := im.uploader()
+	if err != nil {
+		return err
+	}
+	send := im.sendZVHD2
+	if im.o.format == FormatRaw {
+		send = im.sendRaw
+	}
+	if err := send(ctx, up); err != nil {
+		return wrap("upload", err)
+	}
+	return wrap("source", im.src.CheckUnchanged())
+}
+
+func (im *importer) uploader() (*uploader.Uploader, error) {
+	opts := []uploader.Option{uploader.WithProgress(func(p uploader.Progress) { im.events.sent(p.Wire) })}
+	if im.o.concurrency > 0 {
+		opts = append(opts, uploader.WithConcurrency(im.o.concurrency))
+	}
+	if im.o.partSize > 0 {
+		opts = append(opts, uploader.WithPartSize(im.o.partSize))
+	}
+	up, err := uploader.New(im.obs, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("quickimport: %w", err)
+	}
+	return up, nil
+}
+
+// sendZVHD2 encodes straight into the upload: the pipe is all that lies
+// between them, so the slower of the two sets the pace of both.
+func (im *importer) sendZVHD2(ctx context.Context, up *uploader.Uploader) error {
+	opts := []zvhd2.Option{zvhd2.WithLevel(im.o.level), zvhd2.WithProgress(func(p zvhd2.Progress) {
+		im.events.read(p.Done, p.Total, p.Skipped)
+	})}
+	if im.o.workers > 0 {
+		opts = append(opts, zvhd2.WithWorkers(im.o.workers))
+	}
+	pr, pw := io.Pipe()
+	var sum *zvhd2.Summary
+	var sent *uploader.Result
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		sum, err = zvhd2.Encode(gctx, pw, im.src, im.src.Size(), opts...)
+		pw.CloseWithError(err) // nil is the end of the stream
+		return err
+	})
+	g.Go(func() (err error) {
+		sent, err = up.UploadStream(gctx, im.img.Bucket, im.img.Key, pr, zvhd2.MaxSize(im.src.Size()))
+		pr.CloseWithError(err)
+		return err
+	})
+	if err := errors.Join(g.Wait(), ctx.Err()); err != nil {
+		if sent != nil {
+			im.objects = append(im.objects, im.img.Key)
+		}
+		return err
+	}
+	im.objects = append(im.objects, im.img.Key)
+	if sent.ObjectBytes != sum.FileSize {
+		return fmt.Errorf("the object has %d bytes, the container %d", sent.ObjectBytes, sum.FileSize)
+	}
+	im.res.DataBytes, im.res.ObjectBytes, im.res.WireBytes = sum.DataBytes, sent.ObjectBytes, sent.WireBytes
+	return nil
+}
+
+// sendRaw uploads the disk as it is and its bitmap file, in the layout that is
+// an assumption (see the package bitmap), beside it.
+func (im *importer) sendRaw(ctx context.Context, up *uploader.Uploader) error {
+	size := im.src.Size()
+	bm, err := bitmap.Scan(ctx, im.src, size)
+	if err != nil {
+		return err
+	}
+	var mf bytes.Buffer
+	if err := bm.Encode(&mf, bitmap.DefaultLayout()); err != nil {
+		return err
+	}
+	put, err := up.UploadReaderAt(ctx, im.img.Bucket, mfKey(im.img.Key), bytes.NewReader(mf.Bytes()), int64(mf.Len()))
+	if err != nil {
+		return err
+	}
+	im.objects = append(im.objects, mfKey(im.img.Key))
+	im.events.read(0, size, size-bm.DataBytes())
+	sent, err := up.UploadReaderAt(ctx, im.img.Bucket, im.img.Key, im.src, size)
+	if err != nil {
+		return err
+	}
+	im.events.read(size, size, size-bm.DataBytes())
+	im.objects = append(im.objects, im.img.Key)
+	im.res.DataBytes, im.res.ObjectBytes, im.res.WireBytes = bm.DataBytes(), sent.ObjectBytes, sent.WireBytes+put.WireBytes
+	return nil
+}
+
+func (im *importer) create(ctx context.Context) (err error) {
+	im.res.JobID, err = im.CreateImage(ctx, im.img)
+	return err
+}
+
+func (im *importer) follow(ctx context.Context) error {
+	job, err := im.waitJob(ctx, im.res.JobID, im.events.percent)
+	if err != nil {
+		return err
+	}
+	im.res.ImageID = job.Entities.ImageID
+	return im.awaitActive(ctx, im.res.ImageID)
+}
+
+// cleanUp removes what the import has uploaded when it failed for certain, and
+// says what stays where it did not.
+func (im *importer) cleanUp(ctx context.Context, cause error) error {
+	if len(im.objects) == 0 {
+		return cause
+	}
+	var failed *JobError
+	if errors.Is(cause, ErrUncertain) || im.res.JobID != "" && !errors.As(cause, &failed) {
+		return fmt.Errorf("%w (the object %s:%s was kept)", cause, im.img.Bucket, im.img.Key)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	for _, key := range im.objects {
+		if err := im.obs.DeleteObject(ctx, im.img.Bucket, key); err != nil {
+			cause = errors.Join(cause, fmt.Errorf("and %s:%s could not be removed: %w", im.img.Bucket, key, err))
+			continue
+		}
+		im.o.logger.LogAttrs(ctx, slog.LevelInfo, "removed", slog.String("key", key))
+	}
+	return cause
+}

@@ -1,0 +1,211 @@
+package quickimport_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/quickimport"
+	"github.com/fastimage/fastimage/quickimport/imstest"
+	"github.com/fastimage/fastimage/uploader"
+	"github.com/fastimage/fastimage/zvhd2"
+)
+
+const realDisk = "../testdata/disk.raw"
+
+func cloudClient(t *testing.T, srv *imstest.Server, opts ...quickimport.Option) *quickimport.Client {
+	t.Helper()
+	opts = append([]quickimport.Option{quickimport.WithPolling(time.Millisecond, 20*time.Millisecond)}, opts...)
+	c, err := quickimport.New(append(srv.Options(), opts...)...)
+	require.NoError(t, err)
+	return c
+}
+
+func demo(bucket string) quickimport.Image {
+	return quickimport.Image{Name: "demo 1", OSVersion: "Debian GNU/Linux 12 64bit", Bucket: bucket}
+}
+
+func diskHash(t *testing.T, r io.Reader) [32]byte {
+	t.Helper()
+	h := sha256.New()
+	_, err := io.Copy(h, r)
+	require.NoError(t, err)
+	return [32]byte(h.Sum(nil))
+}
+
+// nothingLeft holds that a failed import left no object, no unfinished upload and no image.
+func nothingLeft(t *testing.T, srv *imstest.Server) {
+	t.Helper()
+	require.Empty(t, srv.Objects(srv.Bucket()))
+	require.Empty(t, srv.UnfinishedUploads())
+	require.Empty(t, srv.Images())
+}
+
+func TestImportZVHD2(t *testing.T) {
+	srv := imstest.NewServer(t)
+	var mu sync.Mutex
+	var phases []quickimport.Phase
+	var last quickimport.Event
+	c := cloudClient(t, srv, quickimport.WithProgress(func(e quickimport.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(phases) == 0 || phases[len(phases)-1] != e.Phase {
+			phases = append(phases, e.Phase)
+		}
+		if e.Phase == quickimport.PhaseUpload {
+			last = e
+		}
+	}))
+	res, err := c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+	require.NoError(t, err)
+	require.Equal(t, "demo-1.zvhd2", res.Key)
+	require.Len(t, srv.Images(), 1)
+	require.Equal(t, res.ImageID, srv.Images()[0].ID)
+
+	object, err := srv.ReadObject(res.Bucket, res.Key)
+	require.NoError(t, err)
+	require.EqualValues(t, len(object), res.ObjectBytes)
+	zr, err := zvhd2.NewReader(bytes.NewReader(object), int64(len(object)))
+	require.NoError(t, err)
+	f, err := os.Open(realDisk)
+	require.NoError(t, err)
+	defer f.Close()
+	require.Equal(t, diskHash(t, f), diskHash(t, io.NewSectionReader(zr, 0, zr.Size())))
+
+	require.Equal(t, []quickimport.Phase{quickimport.PhasePreflight, quickimport.PhaseUpload, quickimport.PhaseCreate, quickimport.PhaseJob}, phases)
+	require.Equal(t, res.SourceBytes, last.Done)
+	require.Equal(t, res.WireBytes, last.Sent)
+	require.Equal(t, res.SourceBytes, zr.Size())
+
+	_, err = c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+	require.ErrorIs(t, err, quickimport.ErrNameTaken)
+}
+
+func TestImportRaw(t *testing.T) {
+	srv := imstest.NewServer(t)
+	c := cloudClient(t, srv, quickimport.WithFormat(quickimport.FormatRaw))
+	img := demo(srv.Bucket())
+	img.Key = "images/demo.raw"
+	res, err := c.Import(t.Context(), realDisk, img)
+	require.NoError(t, err)
+	object, err := srv.ReadObject(res.Bucket, res.Key)
+	require.NoError(t, err)
+	want, err := os.ReadFile(realDisk)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, object))
+	mf, err := srv.ReadObject(res.Bucket, "images/demo.mf")
+	require.NoError(t, err)
+	require.Len(t, mf, 4096)
+}
+
+// More than one part, data that does not compress, a size that no block divides.
+func TestImportManyParts(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "big.raw")
+	data := make([]byte, 33<<20+512)
+	rng := rand.NewChaCha8([32]byte{1})
+	rng.Read(data)
+	clear(data[8<<20 : 20<<20])
+	require.NoError(t, os.WriteFile(name, data, 0o600))
+	srv := imstest.NewServer(t)
+	res, err := cloudClient(t, srv, quickimport.WithPartSize(5<<20), quickimport.WithConcurrency(3)).Import(t.Context(), name, demo(srv.Bucket()))
+	require.NoError(t, err)
+	object, err := srv.ReadObject(res.Bucket, res.Key)
+	require.NoError(t, err)
+	zr, err := zvhd2.NewReader(bytes.NewReader(object), int64(len(object)))
+	require.NoError(t, err)
+	require.Equal(t, sha256.Sum256(data), diskHash(t, io.NewSectionReader(zr, 0, zr.Size())))
+}
+
+func TestImportRefusedBeforeAnythingIsSent(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, size int64, head string) string {
+		p := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(p, []byte(head), 0o600))
+		if size > 0 {
+			require.NoError(t, os.Truncate(p, size))
+		}
+		return p
+	}
+	tests := map[string]struct {
+		file string
+		edit func(*quickimport.Image)
+		is   error
+		text string
+	}{
+		"missing":        {filepath.Join(dir, "nope"), nil, os.ErrNotExist, ""},
+		"directory":      {dir, nil, nil, "directory"},
+		"empty":          {file("empty", 0, ""), nil, nil, "empty"},
+		"qcow2":          {file("q.raw", 1<<20, "QFI\xfb\x00\x00\x00\x03"), nil, nil, "qcow2"},
+		"over 1 TB":      {file("huge", 1<<40+1, "x"), nil, quickimport.ErrValidation, "IMG.0059"},
+		"min_disk small": {file("3g", 3<<30, "x"), func(m *quickimport.Image) { m.MinDisk = 2 }, quickimport.ErrValidation, "3 GB"},
+		"bad tag":        {realDisk, func(m *quickimport.Image) { m.Tags = []string{"nodot"} }, quickimport.ErrValidation, "tags"},
+		"no such bucket": {realDisk, func(m *quickimport.Image) { m.Bucket = "not-there" }, uploader.ErrNoSuchBucket, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			srv := imstest.NewServer(t)
+			img := demo(srv.Bucket())
+			if tt.edit != nil {
+				tt.edit(&img)
+			}
+			_, err := cloudClient(t, srv).Import(t.Context(), tt.file, img)
+			require.Error(t, err)
+			if tt.is != nil {
+				require.ErrorIs(t, err, tt.is)
+			}
+			var v *quickimport.ValidationError
+			if tt.text != "IMG.0059" {
+				require.Contains(t, err.Error(), tt.text)
+			} else {
+				require.ErrorAs(t, err, &v)
+				require.Equal(t, tt.text, v.Problems[0].Code)
+			}
+			nothingLeft(t, srv)
+		})
+	}
+}
+
+func TestImportWithWrongCredentials(t *testing.T) {
+	srv := imstest.NewServer(t)
+	wrong := quickimport.StaticCredentials(quickimport.Credentials{AccessKey: srv.AccessKey(), SecretKey: "wrong-secret"})
+	_, err := cloudClient(t, srv, quickimport.WithCredentials(wrong)).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	require.ErrorIs(t, err, quickimport.ErrAuthentication)
+	require.NotContains(t, err.Error(), "wrong-secret")
+	nothingLeft(t, srv)
+}
+
+func TestImportKeepsAnObjectThatIsThere(t *testing.T) {
+	srv := imstest.NewServer(t)
+	c := cloudClient(t, srv)
+	img := demo(srv.Bucket())
+	img.Key = "k.zvhd2"
+	_, err := c.Import(t.Context(), realDisk, img)
+	require.NoError(t, err)
+	img.Name = "demo 2"
+	_, err = c.Import(t.Context(), realDisk, img)
+	require.ErrorIs(t, err, quickimport.ErrObjectExists)
+	_, err = cloudClient(t, srv, quickimport.WithOverwrite()).Import(t.Context(), realDisk, img)
+	require.NoError(t, err)
+}
+
+func TestImportCancelled(t *testing.T) {
+	srv := imstest.NewServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	c := cloudClient(t, srv, quickimport.WithProgress(func(e quickimport.Event) {
+		if e.Phase == quickimport.PhaseUpload && e.Done > 0 {
+			cancel()
+		}
+	}))
+	_, err := c.Import(ctx, realDisk, demo(srv.Bucket()))
+	require.ErrorIs(t, err, context.Canceled)
+	nothingLeft(t, srv)
+}

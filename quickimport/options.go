@@ -1,0 +1,194 @@
+package quickimport
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/fastimage/fastimage/zvhd2"
+)
+
+// Format is what the disk image becomes in the bucket.
+type Format string
+
+// The two formats that fast image creation takes.
+const (
+	FormatZVHD2 Format = "zvhd2" // the default: smaller to upload, and its layout is public
+	FormatRaw   Format = "raw"   // the disk as it is, with a bitmap file (.mf) beside it
+)
+
+// An Option configures a [Client].
+type Option func(*options) error
+
+type options struct {
+	region, projectID            string
+	ims, obs, iam                string
+	credentials                  CredentialsProvider
+	progress                     func(Event)
+	transport                    http.RoundTripper
+	logger                       *slog.Logger
+	format                       Format
+	level                        zvhd2.Level
+	apiVersion                   string
+	concurrency, workers         int
+	partSize                     int64
+	overwrite                    bool
+	pollMin, pollMax, apiTimeout time.Duration
+}
+
+// WithRegion sets the region, for instance cn-north-4. The endpoints follow
+// from it where they are not set. Required.
+func WithRegion(region string) Option {
+	return func(o *options) error {
+		if strings.Trim(region, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || region == "" {
+			return fmt.Errorf("region %q: want lower-case letters, digits and '-'", region)
+		}
+		o.region = region
+		return nil
+	}
+}
+
+// WithCredentials sets where credentials come from. Required.
+func WithCredentials(p CredentialsProvider) Option {
+	return func(o *options) error { o.credentials = p; return nil }
+}
+
+// WithProjectID sets the project. Default: that of the credentials, else it is
+// looked up by the region's name (GET /v3/projects).
+func WithProjectID(id string) Option { return func(o *options) error { o.projectID = id; return nil } }
+
+// WithIMSEndpoint sets the image service's URL. Default https://ims.{region}.myhuaweicloud.com.
+func WithIMSEndpoint(u string) Option {
+	return func(o *options) error { return setURL(&o.ims, "image service", u) }
+}
+
+// WithOBSEndpoint sets the object storage's URL. Default https://obs.{region}.myhuaweicloud.com.
+func WithOBSEndpoint(u string) Option {
+	return func(o *options) error { return setURL(&o.obs, "object storage", u) }
+}
+
+// WithIAMEndpoint sets the identity service's URL. Default https://iam.{region}.myhuaweicloud.com.
+func WithIAMEndpoint(u string) Option {
+	return func(o *options) error { return setURL(&o.iam, "identity", u) }
+}
+
+func setURL(to *string, what, raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.User != nil {
+		return fmt.Errorf("%s endpoint: want http(s)://HOST[:PORT]", what)
+	}
+	*to = strings.TrimSuffix(raw, "/")
+	return nil
+}
+
+// WithProgress sets a function that is called with every [Event], from several
+// goroutines but never from two at once. Default none. It must not block.
+func WithProgress(f func(Event)) Option { return func(o *options) error { o.progress = f; return nil } }
+
+// WithTransport sets the transport of all requests: proxies and CA bundles go
+// in here. Default: a clone of http.DefaultTransport.
+func WithTransport(t http.RoundTripper) Option {
+	return func(o *options) error { o.transport = t; return nil }
+}
+
+// WithLogger sets a logger for what is retried or cleaned up. Default: none.
+func WithLogger(l *slog.Logger) Option { return func(o *options) error { o.logger = l; return nil } }
+
+// WithFormat sets what is uploaded. Default [FormatZVHD2].
+func WithFormat(f Format) Option {
+	return func(o *options) error {
+		if f != FormatZVHD2 && f != FormatRaw {
+			return fmt.Errorf("format %q: want zvhd2 or raw", f)
+		}
+		o.format = f
+		return nil
+	}
+}
+
+// WithLevel sets the compression level of ZVHD2. Default [zvhd2.Default].
+func WithLevel(l zvhd2.Level) Option { return func(o *options) error { o.level = l; return nil } }
+
+// WithAPIVersion sets the version of the create call, "v2" (the default) or "v2.1".
+func WithAPIVersion(v string) Option {
+	return func(o *options) error {
+		if v != "v2" && v != "v2.1" {
+			return fmt.Errorf("API version %q: want v2 or v2.1", v)
+		}
+		o.apiVersion = v
+		return nil
+	}
+}
+
+// WithConcurrency sets how many parts are sent at once, 1 to 64. Default: the uploader's.
+func WithConcurrency(n int) Option {
+	return intOption("concurrency", n, 64, func(o *options) { o.concurrency = n })
+}
+
+// WithWorkers sets how many blocks are compressed at once, 1 to 256. Default: one per core.
+func WithWorkers(n int) Option {
+	return intOption("workers", n, 256, func(o *options) { o.workers = n })
+}
+
+func intOption(what string, n, most int, set func(*options)) Option {
+	return func(o *options) error {
+		if n < 1 || n > most {
+			return fmt.Errorf("%s %d: want 1 to %d", what, n, most)
+		}
+		set(o)
+		return nil
+	}
+}
+
+// WithPartSize sets the size of the parts in bytes, 5 MiB to 5 GiB. Default:
+// by the largest that the object can become.
+func WithPartSize(n int64) Option { return func(o *options) error { o.partSize = n; return nil } }
+
+// WithOverwrite lets Import replace an object that has the target's key.
+// Default: that is an error that matches [ErrObjectExists].
+func WithOverwrite() Option { return func(o *options) error { o.overwrite = true; return nil } }
+
+// WithPolling sets the first and the longest pause between two looks at a job.
+// Default 250 ms and 30 s; the pause grows by half each time.
+func WithPolling(first, longest time.Duration) Option {
+	return func(o *options) error {
+		if first <= 0 || longest < first {
+			return fmt.Errorf("polling from %v to %v: want 0 < first <= longest", first, longest)
+		}
+		o.pollMin, o.pollMax = first, longest
+		return nil
+	}
+}
+
+func newOptions(opts []Option) (*options, error) {
+	o := &options{
+		format: FormatZVHD2, level: zvhd2.Default, apiVersion: "v2",
+		pollMin: 250 * time.Millisecond, pollMax: 30 * time.Second, apiTimeout: 30 * time.Second,
+		logger: slog.New(slog.DiscardHandler),
+	}
+	for _, opt := range opts {
+		if err := opt(o); err != nil {
+			return nil, fmt.Errorf("quickimport: %w", err)
+		}
+	}
+	if o.region == "" {
+		return nil, fmt.Errorf("quickimport: no region: use WithRegion")
+	}
+	if o.credentials == nil {
+		return nil, fmt.Errorf("quickimport: %w: use WithCredentials", ErrNoCredentials)
+	}
+	if o.logger == nil {
+		o.logger = slog.New(slog.DiscardHandler)
+	}
+	if o.transport == nil {
+		o.transport = http.DefaultTransport.(*http.Transport).Clone()
+	}
+	for service, to := range map[string]*string{"ims": &o.ims, "obs": &o.obs, "iam": &o.iam} {
+		if *to == "" {
+			*to = "https://" + service + "." + o.region + ".myhuaweicloud.com"
+		}
+	}
+	return o, nil
+}
