@@ -1,0 +1,247 @@
+package uploader
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// Credentials are an access key, its secret key and, for temporary keys, the
+// security token and the time they end.
+type Credentials struct {
+	AccessKey     string
+	SecretKey     string
+	SecurityToken string
+	Expires       time.Time // zero: they do not end
+}
+
+// String hides the secrets.
+func (c Credentials) String() string { return "Credentials(" + c.AccessKey + ")" }
+
+// GoString hides the secrets from %#v too.
+func (c Credentials) GoString() string { return c.String() }
+
+// CredentialsFunc provides credentials. It is asked once, and again shortly
+// before they end or when the service calls them expired. It must be safe for
+// concurrent use.
+type CredentialsFunc func(ctx context.Context) (Credentials, error)
+
+// Client talks to one endpoint. It is safe for concurrent use.
+type Client struct {
+	api      api
+	creds    *aws.CredentialsCache
+	endpoint *url.URL
+	region   string
+	retry    retryPolicy
+	path     bool
+	stall    time.Duration
+}
+
+// Endpoint returns the URL of the service.
+func (c *Client) Endpoint() string { return c.endpoint.String() }
+
+// Region returns the region that requests are signed for.
+func (c *Client) Region() string { return c.region }
+
+// PathStyle reports whether the bucket is named in the path and not in the host.
+func (c *Client) PathStyle() bool { return c.path }
+
+// NewClient returns a client for OBS or another S3 service. Everything comes
+// from the options: environment variables and configuration files of the AWS
+// SDK are never read.
+func NewClient(opts ...ClientOption) (*Client, error) {
+	o := defaultClientOptions()
+	for _, opt := range opts {
+		if err := opt(o); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	c := &Client{
+		endpoint: o.endpoint, region: o.region, retry: o.retry,
+		path: o.pathStyle(), stall: o.stall,
+	}
+	c.creds = aws.NewCredentialsCache(aws.CredentialsProviderFunc(o.provide), func(co *aws.CredentialsCacheOptions) {
+		// Asked again before they end, so that no part is signed with keys
+		// that end on its way.
+		co.ExpiryWindow = 2 * time.Minute
+	})
+	c.api = s3.New(c.sdkOptions(o))
+	return c, nil
+}
+
+// sdkOptions sets the SDK up for OBS, see the package documentation.
+func (c *Client) sdkOptions(o *clientOptions) s3.Options {
+	hc := *o.httpClient
+	hc.Timeout = 0 // a whole-request timeout would end slow but healthy parts
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return s3.Options{
+		BaseEndpoint:                 aws.String(o.endpoint.String()),
+		Region:                       o.region,
+		Credentials:                  c.creds,
+		UsePathStyle:                 c.path,
+		HTTPClient:                   &doer{http: &hc, stall: o.stall},
+		Retryer:                      aws.NopRetryer{}, // one budget, ours
+		RequestChecksumCalculation:   aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation:   aws.ResponseChecksumValidationWhenRequired,
+		ContinueHeaderThresholdBytes: -1,
+		DisableS3ExpressSessionAuth:  aws.Bool(true),
+		DisableLogOutputChecksumValidationSkipped: true,
+		Logger:     logging.Nop{},
+		APIOptions: c.apiOptions(o),
+	}
+}
+
+func (c *Client) apiOptions(o *clientOptions) []func(*middleware.Stack) error {
+	opts := []func(*middleware.Stack) error{removeXID}
+	if o.unsignedPayload() {
+		opts = append(opts, unsignedPayload)
+	}
+	return opts
+}
+
+// unsignedPayload spares the SHA-256 of bodies whose Content-MD5 is sent and
+// whose way is protected by TLS.
+func unsignedPayload(s *middleware.Stack) error {
+	switch s.ID() {
+	case "UploadPart", "PutObject":
+		return v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware(s)
+	}
+	return nil
+}
+
+// removeXID takes the x-id parameter off, which the SDK appends for its own
+// statistics and OBS does not know, before the request is signed.
+func removeXID(s *middleware.Stack) error {
+	return s.Build.Add(middleware.BuildMiddlewareFunc("RemoveXID",
+		func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (
+			middleware.BuildOutput, middleware.Metadata, error,
+		) {
+			if req, ok := in.Request.(*smithyhttp.Request); ok {
+				req.URL.RawQuery = withoutXID(req.URL.RawQuery)
+			}
+			return next.HandleBuild(ctx, in)
+		}), middleware.After)
+}
+
+// withoutXID works on the text, as the order and form of the other parameters
+// must stay.
+func withoutXID(query string) string {
+	parts := strings.Split(query, "&")
+	kept := parts[:0]
+	for _, p := range parts {
+		if p != "x-id" && !strings.HasPrefix(p, "x-id=") {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, "&")
+}
+
+// provide adapts CredentialsFunc to the SDK.
+func (o *clientOptions) provide(ctx context.Context) (aws.Credentials, error) {
+	cr, err := o.credentials(ctx)
+	if err != nil {
+		return aws.Credentials{}, &markedError{ErrCredentials, err}
+	}
+	if cr.AccessKey == "" || cr.SecretKey == "" {
+		return aws.Credentials{}, &markedError{ErrCredentials, errors.New("access key or secret key is empty")}
+	}
+	return aws.Credentials{
+		AccessKeyID: cr.AccessKey, SecretAccessKey: cr.SecretKey, SessionToken: cr.SecurityToken,
+		CanExpire: !cr.Expires.IsZero(), Expires: cr.Expires, Source: "uploader",
+	}, nil
+}
+
+// pathStyle: OBS refuses path style on its domain names; IP addresses and
+// localhost have no room for a bucket in the host name.
+func (o *clientOptions) pathStyle() bool {
+	if o.path != nil {
+		return *o.path
+	}
+	host := o.endpoint.Hostname()
+	return net.ParseIP(host) != nil || host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+func (o *clientOptions) unsignedPayload() bool {
+	if o.unsigned != nil {
+		return *o.unsigned
+	}
+	return o.endpoint.Scheme == "https"
+}
+
+// check completes the options and finds contradictions.
+func (o *clientOptions) check() error {
+	if o.credentials == nil {
+		return fmt.Errorf("%w: no credentials: use WithCredentials", ErrConfig)
+	}
+	if o.endpoint == nil {
+		if o.region == "" {
+			return fmt.Errorf("%w: neither endpoint nor region is set", ErrConfig)
+		}
+		o.endpoint = &url.URL{Scheme: "https", Host: "obs." + o.region + ".myhuaweicloud.com"}
+	}
+	if o.region == "" {
+		if o.region = regionOf(o.endpoint.Hostname()); o.region == "" {
+			return fmt.Errorf("%w: no region: use WithRegion", ErrConfig)
+		}
+	}
+	if o.httpClient != nil && (o.transport != nil || o.roots != nil) {
+		return fmt.Errorf("%w: WithHTTPClient excludes WithTransport and WithRootCAs", ErrConfig)
+	}
+	if o.transport != nil && o.roots != nil {
+		return fmt.Errorf("%w: WithTransport excludes WithRootCAs", ErrConfig)
+	}
+	if o.httpClient == nil {
+		if o.transport == nil {
+			o.transport = defaultTransport(o.roots)
+		}
+		o.httpClient = &http.Client{Transport: o.transport}
+	}
+	return nil
+}
+
+// regionOf reads the region out of obs.REGION.domain.
+func regionOf(host string) string {
+	labels := strings.Split(host, ".")
+	if len(labels) >= 4 && labels[0] == "obs" && net.ParseIP(host) == nil {
+		return labels[1]
+	}
+	return ""
+}
+
+// defaultTransport keeps a connection per part in flight; the standard one
+// keeps two per host and would dial anew for the rest.
+func defaultTransport(roots *x509.CertPool) http.RoundTripper {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   15 * time.Second,
+		MaxIdleConns:          256,
+		MaxIdleConnsPerHost:   128,
+		IdleConnTimeout:       60 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		WriteBufferSize:       64 << 10,
+		ReadBufferSize:        64 << 10,
+		// The service multiplexes nothing for us, and one HTTP/2 connection
+		// would put all parts behind one congestion window.
+		TLSNextProto:       map[string]func(string, *tls.Conn) http.RoundTripper{},
+		TLSClientConfig:    &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DisableCompression: true,
+	}
+}

@@ -1,0 +1,254 @@
+package uploader
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// ObjectInfo describes an object.
+type ObjectInfo struct {
+	Bucket, Key  string
+	Size         int64
+	ETag         string // without quotes
+	Modified     time.Time
+	StorageClass string // "" where the service does not say: STANDARD
+	Encrypted    bool   // the ETag is then no MD5
+	ContentType  string
+}
+
+// BucketInfo describes a bucket, as far as the service tells.
+type BucketInfo struct {
+	Bucket       string
+	Region       string // "" if unknown
+	StorageClass string // "" if unknown
+}
+
+func trimETag(s *string) string { return strings.ToLower(strings.Trim(aws.ToString(s), `"`)) }
+
+// PutBytes stores a small object in one piece: Content-MD5 sent, ETag compared,
+// retried. It returns the ETag.
+func (c *Client) PutBytes(ctx context.Context, bucket, key string, data []byte) (string, error) {
+	if err := CheckName(bucket, key); err != nil {
+		return "", err
+	}
+	sum := md5.Sum(data)
+	etag, _, err := c.put(ctx, bucket, key, bytes.NewReader(data), int64(len(data)), sum, "application/octet-stream")
+	return etag, err
+}
+
+// put is one PutObject with retries. encrypted reports that the ETag is no MD5.
+func (c *Client) put(ctx context.Context, bucket, key string, body io.ReadSeeker, n int64, sum [16]byte, contentType string) (
+	etag string, encrypted bool, err error,
+) {
+	t := target{op: "PutObject", bucket: bucket, key: key}
+	err = c.do(ctx, t, func(ctx context.Context) error {
+		if _, err := body.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		out, err := c.api.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: &bucket, Key: &key, Body: body, ContentLength: &n,
+			ContentMD5: contentMD5(sum), ContentType: &contentType,
+		})
+		if err != nil {
+			return err
+		}
+		etag = trimETag(out.ETag)
+		encrypted, err = c.compare(ctx, bucket, etag, sum, string(out.ServerSideEncryption))
+		return err
+	})
+	var e *Error
+	if errors.As(err, &e) && e.StatusCode == 0 && errors.Is(err, ErrBadDigest) {
+		// The service took it without comparing, and what it has is not what
+		// was sent: nothing damaged stays.
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		if derr := c.DeleteObject(clean, bucket, key); derr != nil {
+			err = errors.Join(err, cleanupError(derr))
+		}
+	}
+	return etag, encrypted, err
+}
+
+func contentMD5(sum [16]byte) *string {
+	return aws.String(base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+// compare holds an ETag against the digest of what was sent. Where the bucket
+// encrypts, the ETag is something else and nothing can be said.
+func (c *Client) compare(ctx context.Context, bucket, etag string, sum [16]byte, sse string) (encrypted bool, err error) {
+	want := hex.EncodeToString(sum[:])
+	if etag == want {
+		return false, nil
+	}
+	if sse != "" || c.bucketEncrypts(ctx, bucket) {
+		return true, nil
+	}
+	return false, &markedError{ErrBadDigest, fmt.Errorf("stored with ETag %q, sent MD5 %s", clip(etag), want)}
+}
+
+// bucketEncrypts asks for default encryption; a service that does not answer
+// has none. It is asked only when an ETag differs.
+func (c *Client) bucketEncrypts(ctx context.Context, bucket string) bool {
+	out, err := c.api.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &bucket})
+	return err == nil && out.ServerSideEncryptionConfiguration != nil &&
+		len(out.ServerSideEncryptionConfiguration.Rules) > 0
+}
+
+// HeadObject describes an object; errors.Is(err, ErrNoSuchKey) if there is none.
+func (c *Client) HeadObject(ctx context.Context, bucket, key string) (*ObjectInfo, error) {
+	var out *s3.HeadObjectOutput
+	err := c.do(ctx, target{op: "HeadObject", bucket: bucket, key: key}, func(ctx context.Context) (err error) {
+		out, err = c.api.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ObjectInfo{
+		Bucket: bucket, Key: key, Size: aws.ToInt64(out.ContentLength), ETag: trimETag(out.ETag),
+		Modified: aws.ToTime(out.LastModified), StorageClass: string(out.StorageClass),
+		Encrypted: out.ServerSideEncryption != "", ContentType: aws.ToString(out.ContentType),
+	}, nil
+}
+
+// DeleteObject removes an object. One that is not there is no error.
+func (c *Client) DeleteObject(ctx context.Context, bucket, key string) error {
+	err := c.do(ctx, target{op: "DeleteObject", bucket: bucket, key: key}, func(ctx context.Context) error {
+		_, err := c.api.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
+		return err
+	})
+	if errors.Is(err, ErrNoSuchKey) {
+		return nil
+	}
+	return err
+}
+
+// HeadBucket reports whether the bucket exists and what the service tells about
+// it in one request.
+func (c *Client) HeadBucket(ctx context.Context, bucket string) (*BucketInfo, error) {
+	if err := checkBucket(bucket); err != nil {
+		return nil, err
+	}
+	info := &BucketInfo{Bucket: bucket}
+	err := c.do(ctx, target{op: "HeadBucket", bucket: bucket}, func(ctx context.Context) error {
+		out, err := c.api.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &bucket})
+		if err != nil {
+			return err
+		}
+		info.Region = aws.ToString(out.BucketRegion)
+		h := rawHeader(out.ResultMetadata)
+		for _, name := range []string{"X-Obs-Storage-Class", "X-Amz-Storage-Class", "X-Default-Storage-Class"} {
+			if info.StorageClass == "" {
+				info.StorageClass = strings.ToUpper(h.Get(name))
+			}
+		}
+		if info.Region == "" {
+			info.Region = h.Get("X-Obs-Bucket-Location")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+// rawHeader returns the answer's header, for fields the SDK does not know.
+func rawHeader(md middleware.Metadata) http.Header {
+	if resp, ok := awsmiddleware.GetRawResponse(md).(*smithyhttp.Response); ok && resp.Response != nil {
+		return resp.Header
+	}
+	return http.Header{}
+}
+
+// BucketLocation returns the region of a bucket, "" if the service does not say.
+func (c *Client) BucketLocation(ctx context.Context, bucket string) (string, error) {
+	if err := checkBucket(bucket); err != nil {
+		return "", err
+	}
+	var loc string
+	err := c.do(ctx, target{op: "GetBucketLocation", bucket: bucket}, func(ctx context.Context) error {
+		out, err := c.api.GetBucketLocation(ctx, &s3.GetBucketLocationInput{Bucket: &bucket})
+		if err == nil {
+			loc = string(out.LocationConstraint)
+		}
+		return err
+	})
+	return loc, err
+}
+
+// CheckBucket finds out before anything is sent whether the bucket exists, is
+// in the client's region and, if class is not "", has that storage class. What
+// the service does not tell, or the rights do not allow to ask, is let pass.
+func (c *Client) CheckBucket(ctx context.Context, bucket, class string) (*BucketInfo, error) {
+	info, err := c.HeadBucket(ctx, bucket)
+	if errors.Is(err, ErrAccessDenied) {
+		return &BucketInfo{Bucket: bucket}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := &Error{Op: "HeadBucket", Bucket: bucket, StatusCode: http.StatusOK}
+	if info.Region != "" && !strings.EqualFold(info.Region, c.region) {
+		e.Err = &markedError{ErrWrongRegion, fmt.Errorf("it is in %s, not in %s", clip(info.Region), c.region)}
+		return nil, e
+	}
+	if class != "" && info.StorageClass != "" && !strings.EqualFold(info.StorageClass, class) {
+		e.Err = &markedError{ErrStorageClass, fmt.Errorf("%s, not %s", clip(info.StorageClass), class)}
+		return nil, e
+	}
+	return info, nil
+}
+
+// Objects lists the objects whose key begins with prefix. It can be ranged
+// over again; an error comes at most once and last.
+func (c *Client) Objects(ctx context.Context, bucket, prefix string) iter.Seq2[ObjectInfo, error] {
+	return func(yield func(ObjectInfo, error) bool) {
+		var marker *string
+		for {
+			out, err := c.listPage(ctx, bucket, prefix, marker)
+			if err != nil {
+				yield(ObjectInfo{}, err)
+				return
+			}
+			for _, o := range out.Contents {
+				marker = o.Key
+				if !yield(ObjectInfo{
+					Bucket: bucket, Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), ETag: trimETag(o.ETag),
+					Modified: aws.ToTime(o.LastModified), StorageClass: string(o.StorageClass),
+				}, nil) {
+					return
+				}
+			}
+			// Version 1 of the listing gives NextMarker with a delimiter only:
+			// the last key continues it.
+			if !aws.ToBool(out.IsTruncated) || len(out.Contents) == 0 {
+				return
+			}
+		}
+	}
+}
+
+func (c *Client) listPage(ctx context.Context, bucket, prefix string, marker *string) (out *s3.ListObjectsOutput, err error) {
+	err = c.do(ctx, target{op: "ListObjects", bucket: bucket}, func(ctx context.Context) error {
+		out, err = c.api.ListObjects(ctx, &s3.ListObjectsInput{Bucket: &bucket, Prefix: &prefix, Marker: marker})
+		return err
+	})
+	return out, err
+}
