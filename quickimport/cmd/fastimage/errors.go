@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"github.com/fastimage/fastimage/quickimport"
+	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/uploader"
+)
+
+// usageError is a command line that cannot be run as it stands.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// prefixes are in the order in which the packages wrap one another.
+var prefixes = []string{"quickimport: ", "imstest: ", "uploader: ", "rawimage: ", "bitmap: ", "zvhd2: "}
+
+// message is err on one line, with what to do next when that is known.
+func message(err error) string {
+	// The library's prefix says where an error comes from, which helps who
+	// writes code with it; here the command has said it already.
+	text := err.Error()
+	for _, p := range prefixes {
+		text = strings.TrimPrefix(text, p)
+	}
+	text = strings.Map(func(r rune) rune {
+		// Names come from the user and from servers: neither line breaks
+		// nor escape sequences of a terminal get through.
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if h := hint(err); h != "" {
+		text = strings.TrimRight(text, ".; ") + "; " + h
+	}
+	return text
+}
+
+// hints are tried in order; the first that matches is shown.
+var hints = []struct {
+	is   error
+	hint string
+}{
+	{rawimage.ErrNotImage, "name a disk image or a block device"},
+	{rawimage.ErrEmpty, "check what was to write it"},
+	{syscall.ENOSPC, "free space or choose another place for the output"},
+	{quickimport.ErrNoCredentials, "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or use --ak and --sk, or try --local"},
+	{quickimport.ErrAuthentication, "check the access key, the secret key and this machine's clock"},
+	{uploader.ErrCredentials, "check the access key, the secret key and this machine's clock"},
+	{uploader.ErrNoSuchBucket, "create the bucket, or name another with --bucket"},
+	{uploader.ErrWrongRegion, "use a bucket in the region of the image service"},
+	{uploader.ErrAccessDenied, "the account needs rights on the bucket"},
+	{quickimport.ErrForbidden, "the account needs rights on the image service and on the bucket"},
+	{quickimport.ErrNameTaken, "choose another --name, or delete the image of that name"},
+	{quickimport.ErrObjectExists, "choose another --key, or replace the object with --overwrite"},
+	{quickimport.ErrQuota, "delete images or ask for a larger quota"},
+	{quickimport.ErrFlowControl, "wait a minute and run the same command again"},
+	{quickimport.ErrUncertain, "look for the image by its name before running the command again"},
+	{context.DeadlineExceeded, "check the network and run the same command again"},
+	{fs.ErrNotExist, "check the path"},
+	{fs.ErrPermission, "check the permissions of the file and its directory"},
+}
+
+func hint(err error) string {
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return ""
+	}
+	if _, ok := errors.AsType[*hinted](err); ok {
+		return ""
+	}
+	for _, h := range hints {
+		if errors.Is(err, h.is) {
+			return h.hint
+		}
+	}
+	api, ok := errors.AsType[*quickimport.APIError](err)
+	switch {
+	case ok && api.Code == "IMG.0058":
+		return "use a bucket in the region of the image service"
+	case ok && api.Retryable:
+		return "the service has trouble; run the same command again later"
+	}
+	return ""
+}
+
+// hinted is an error whose text says what to do already.
+type hinted struct{ err error }
+
+func (e *hinted) Error() string { return e.err.Error() }
+func (e *hinted) Unwrap() error { return e.err }
+
+func hintf(format string, args ...any) error { return &hinted{fmt.Errorf(format, args...)} }

@@ -1,0 +1,104 @@
+// Command fastimage turns RAW disk images into private images of a Huawei
+// Cloud, and converts, inspects and serves what that takes.
+//
+// Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Errors are
+// one line on standard error, prefixed "fastimage: ".
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses scripts may rely on.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// app is what every subcommand shares.
+type app struct {
+	stdout, stderr io.Writer
+	quiet          bool
+	verbose        bool
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal asks for an orderly end; giving up the handler then
+	// lets a second one end the process at once.
+	context.AfterFunc(ctx, stop)
+
+	a := &app{stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(stderr, "fastimage: interrupted; nothing half-written was left, run the same command to start again")
+		return exitInterrupted
+	}
+	fmt.Fprintf(stderr, "fastimage: %s\n", message(err))
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "fastimage",
+		Short: "RAW disk images to private images of a Huawei Cloud",
+		Long: `fastimage converts a RAW disk image to ZVHD2 while it uploads it to OBS, has the
+image service import it, and waits for the image.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q; see 'fastimage --help'", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return usagef("no command given; see 'fastimage --help'")
+		},
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see '%s --help'", err, cmd.CommandPath())
+	})
+	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no summary")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to standard error")
+	root.AddCommand(a.importCmd(), a.convertCmd(), a.infoCmd(), a.bitmapCmd(), a.serveCmd())
+	return root
+}
+
+// argCount accepts between least and most arguments, and names them if not.
+func argCount(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return usagef("%d arguments given; usage: %s", len(args), cmd.UseLine())
+		}
+		return nil
+	}
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// asCommand in the environment makes the test binary be the command, so that
+// the tests run the real thing in processes of its own.
+const asCommand = "FASTIMAGE_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+const disk = "../../../testdata/disk.raw"
+
+// result is what a run of the command leaves.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// command prepares a run with env and nothing of the caller's own settings.
+func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self, args...)
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "HW_") && !strings.HasPrefix(e, "HUAWEICLOUD_") && !strings.HasPrefix(e, "FASTIMAGE_") {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	cmd.Env = append(append(cmd.Env, asCommand+"=1"), env...)
+	return cmd
+}
+
+func fastimage(t *testing.T, env []string, args ...string) result {
+	t.Helper()
+	cmd := command(t, env, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	return finished(t, cmd.Run(), &stdout, &stderr)
+}
+
+func finished(t *testing.T, err error, stdout, stderr *bytes.Buffer) result {
+	t.Helper()
+	r := result{stdout: stdout.String(), stderr: stderr.String()}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		r.code = exit.ExitCode()
+	} else {
+		require.NoError(t, err)
+	}
+	return r
+}
+
+// requireError wants the last line of standard error to be one error that
+// holds all of words, and nothing on standard output.
+func requireError(t *testing.T, r result, code int, words ...string) {
+	t.Helper()
+	require.Equal(t, code, r.code, "stdout %s\nstderr %s", r.stdout, r.stderr)
+	require.Empty(t, r.stdout)
+	require.Equal(t, 1, strings.Count(r.stderr, "fastimage: "), r.stderr)
+	lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
+	last := lines[len(lines)-1]
+	require.True(t, strings.HasPrefix(last, "fastimage: "), r.stderr)
+	for _, w := range words {
+		require.Contains(t, last, w)
+	}
+}
+
+// sparse makes a RAW file of n bytes with a little data at its start.
+func sparse(t *testing.T, name string, n int64) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, []byte("data"), 0o600))
+	require.NoError(t, os.Truncate(path, n))
+	return path
+}
+
+func keys(t *testing.T, text string) []string {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(text))
+	var names []string
+	depth := 0
+	for name := false; ; {
+		tok, err := dec.Token()
+		if err != nil {
+			break
+		}
+		switch d, isDelim := tok.(json.Delim); {
+		case isDelim && (d == '{' || d == '['):
+			depth++
+			name = depth == 1
+		case isDelim:
+			depth--
+			name = depth == 1
+		case depth == 1 && name:
+			names = append(names, tok.(string))
+			name = false
+		default:
+			name = depth == 1
+		}
+	}
+	require.Zero(t, depth, text)
+	return names
+}
+
+func TestUsage(t *testing.T) {
+	cases := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no command", nil, "no command given"},
+		{"unknown command", []string{"frobnicate"}, "unknown command"},
+		{"unknown flag", []string{"info", "--frobnicate", disk}, "unknown flag"},
+		{"import without file", []string{"import", "--local"}, "usage: "},
+		{"import of two files", []string{"import", "--local", disk, disk}, "usage: "},
+		{"import without name", []string{"import", "--local", disk}, "--name"},
+		{"import without os version", []string{"import", "--local", "--name", "x", disk}, "--os-version"},
+		{"import without region", []string{"import", "--name", "x", "--os-version", "y", disk}, "--region"},
+		{"import without bucket", []string{"import", "--region", "r", "--name", "x", "--os-version", "y", disk}, "--bucket"},
+		{"local with region", []string{"import", "--local", "--region", "r", "--name", "x", disk}, "contradict"},
+		{"half a pair of keys", []string{"import", "--region", "r", "--bucket", "b", "--ak", "x", "--name", "x", disk}, "--sk"},
+		{"level", []string{"convert", "--level", "11", disk, "out"}, "fastest"},
+		{"format", []string{"import", "--local", "--format", "vmdk", "--name", "x", "--os-version", "y", disk}, "zvhd2 or raw"},
+		{"concurrency", []string{"import", "--local", "--concurrency", "65", "--name", "x", "--os-version", "y", disk}, "1 to 64"},
+		{"min-disk", []string{"import", "--local", "--min-disk", "big", "--name", "x", "--os-version", "y", disk}, "40GiB"},
+		{"standard input", []string{"import", "--local", "--name", "x", "--os-version", "y", "-"}, "standard input"},
+		{"serve without directory", []string{"serve"}, "--dir"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			requireError(t, fastimage(t, nil, c.args...), exitUsage, c.want)
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, sub := range []string{"import", "convert", "info", "bitmap", "serve"} {
+		r := fastimage(t, nil, sub, "--help")
+		require.Zero(t, r.code)
+		require.Contains(t, r.stdout, "Examples:\n  ")
+		require.Empty(t, r.stderr)
+	}
+	require.Zero(t, fastimage(t, nil, "--version").code)
+}
+
+// TestBadSources holds every command that reads an image to the same errors.
+func TestBadSources(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty.raw")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	qcow2 := filepath.Join(dir, "disk.qcow2")
+	require.NoError(t, os.WriteFile(qcow2, append([]byte("QFI\xfb\x00\x00\x00\x03"), make([]byte, 4096)...), 0o600))
+	packed := filepath.Join(dir, "disk.raw.gz")
+	require.NoError(t, os.WriteFile(packed, append([]byte("\x1f\x8b\x08"), make([]byte, 4096)...), 0o600))
+	container := filepath.Join(dir, "cut.zvhd2")
+	require.NoError(t, os.WriteFile(container, append([]byte("z2strm\x00\x00"), make([]byte, 4088)...), 0o600))
+
+	cases := []struct{ name, file, want string }{
+		{"missing", filepath.Join(dir, "nosuch.raw"), "nosuch.raw"},
+		{"empty", empty, "empty"},
+		{"directory", dir, dir},
+		{"qcow2", qcow2, "qemu-img convert"},
+		{"gzip", packed, "gzip"},
+		{"cut container", container, "zvhd2"},
+	}
+	commands := map[string]func(file string) []string{
+		"import":  func(f string) []string { return []string{"import", "--local", "--name", "x", "--os-version", "y", f} },
+		"convert": func(f string) []string { return []string{"convert", f, filepath.Join(dir, "out.img")} },
+		"bitmap":  func(f string) []string { return []string{"bitmap", f, filepath.Join(dir, "out.mf")} },
+		"info":    func(f string) []string { return []string{"info", f} },
+	}
+	for name, args := range commands {
+		for _, c := range cases {
+			t.Run(name+"/"+c.name, func(t *testing.T) {
+				requireError(t, fastimage(t, nil, args(c.file)...), exitFailed, c.want)
+			})
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*out*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}

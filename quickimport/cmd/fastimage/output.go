@@ -1,0 +1,143 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/term"
+)
+
+// output is a file that appears under its name whole or not at all: it is
+// written under a temporary name in the same directory, synced, and renamed.
+type output struct {
+	*os.File
+	target string
+	temp   string // empty when written in place: standard output, a device
+	force  bool
+	std    bool
+}
+
+// create opens the output for name. "-" is standard output. An existing file
+// is an error unless force is set, and the source itself always is.
+func (a *app) create(name, source string, force bool) (*output, error) {
+	if name == "-" {
+		f, ok := a.stdout.(*os.File)
+		if !ok {
+			return nil, errors.New("standard output is not a file")
+		}
+		if term.IsTerminal(int(f.Fd())) {
+			return nil, hintf("standard output is a terminal; send it to a file or a pipe")
+		}
+		return &output{File: f, target: name, std: true}, nil
+	}
+	st, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case st.IsDir():
+		return nil, hintf("%s is a directory; name the file to write", name)
+	case sameFile(st, source):
+		return nil, hintf("%s is the source; choose another name for the output", name)
+	case !force:
+		return nil, hintf("%s exists; remove it, choose another name, or overwrite it with -f", name)
+	case !st.Mode().IsRegular():
+		// A device or a pipe cannot be replaced by a rename.
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, err
+		}
+		return &output{File: f, target: name}, nil
+	}
+	// Through a symbolic link the file it points at is replaced.
+	target := name
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		target = real
+	}
+	temp := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+"."+rand.Text()[:8]+".tmp")
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	return &output{File: f, target: target, temp: temp, force: force}, nil
+}
+
+func sameFile(st fs.FileInfo, source string) bool {
+	src, err := os.Stat(source)
+	return err == nil && os.SameFile(st, src)
+}
+
+// done finishes the output. With err nil the file gets its name; otherwise,
+// or if that fails, the temporary file is removed.
+func (o *output) done(err error) error {
+	if o.std {
+		return err
+	}
+	if o.temp == "" {
+		return errors.Join(err, o.Close())
+	}
+	if err == nil {
+		err = o.Sync()
+	}
+	if cerr := o.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = o.publish()
+	}
+	if err != nil {
+		// The reason for failing matters more than a leftover that cannot
+		// be removed, but the user has to know of it.
+		if rerr := os.Remove(o.temp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			return fmt.Errorf("%w (and %s could not be removed: %v)", err, o.temp, rerr)
+		}
+	}
+	return err
+}
+
+func (o *output) publish() error {
+	if !o.force {
+		// A hard link fails when the name has been taken meanwhile; a
+		// rename would replace that file.
+		switch err := os.Link(o.temp, o.target); {
+		case err == nil:
+			if err := os.Remove(o.temp); err != nil {
+				return err
+			}
+			return syncDir(filepath.Dir(o.target))
+		case errors.Is(err, fs.ErrExist):
+			return hintf("%s appeared meanwhile; remove it, choose another name, or overwrite it with -f", o.target)
+		}
+		// No hard links here (FAT, some network file systems).
+		if _, err := os.Lstat(o.target); err == nil {
+			return hintf("%s appeared meanwhile; remove it, choose another name, or overwrite it with -f", o.target)
+		}
+	}
+	if err := os.Rename(o.temp, o.target); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(o.target))
+}
+
+// syncDir makes the new name durable where directories can be synced.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil // writable but not readable: the rename stands
+	}
+	defer d.Close()
+	// Some file systems refuse to sync a directory; the file itself is safe.
+	_ = d.Sync()
+	return nil
+}
+
+var _ io.WriterAt = (*output)(nil)
