@@ -1,0 +1,181 @@
+package rawimage
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// holeSize is the unit in which zeros are left out: the page of every file
+	// system in use.
+	holeSize = 4 << 10
+	// granule is the unit in which a Writer remembers where it has written: 2 MiB
+	// of memory for a disk of 1 TiB.
+	granule = 64 << 10
+)
+
+// Writer writes a RAW image as a sparse file: zeros are not written but left as
+// holes. It works on a temporary file beside the final name, which appears there
+// only by Commit, whole, or not at all. WriteAt may be called concurrently for
+// ranges that do not overlap.
+type Writer struct {
+	name    string
+	size    int64
+	touched []uint64 // a bit per granule that has been written to; by atomic only
+
+	mu   sync.RWMutex // guards file: WriteAt reads it, the end of the Writer takes it
+	file *os.File     // nil once the Writer has ended
+}
+
+// Create begins a RAW image of size bytes that Commit will put under name. A
+// regular file of that name is replaced; anything else is an *OpenError.
+func Create(name string, size int64) (*Writer, error) {
+	if size <= 0 {
+		return nil, &OpenError{Name: name, Err: fmt.Errorf("%w: size %d", fs.ErrInvalid, size)}
+	}
+	switch fi, err := os.Lstat(name); {
+	case err == nil && !fi.Mode().IsRegular() && fi.Mode()&fs.ModeSymlink == 0:
+		return nil, &OpenError{Name: name, Err: ErrNotImage}
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, &OpenError{Name: name, Err: cause(err)}
+	}
+	temp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+rand.Text()[:8]+".tmp")
+	// Not os.CreateTemp: that would give the image its mode of 0600.
+	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, &OpenError{Name: name, Err: cause(err)}
+	}
+	if err := f.Truncate(size); err != nil {
+		return nil, errors.Join(&OpenError{Name: name, Err: cause(err)}, discard(f))
+	}
+	granules := (size-1)/granule + 1
+	return &Writer{name: name, size: size, file: f, touched: make([]uint64, (granules+63)/64)}, nil
+}
+
+// Size returns the size given to Create.
+func (w *Writer) Size() int64 { return w.size }
+
+// WriteAt writes p at off; all of it must be within the disk. Pages of zeros
+// become holes, unless something was written there before.
+func (w *Writer) WriteAt(p []byte, off int64) (n int, err error) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.file == nil {
+		return 0, fmt.Errorf("rawimage: write %s: %w", w.name, ErrClosed)
+	}
+	if off < 0 || off > w.size || int64(len(p)) > w.size-off {
+		return 0, fmt.Errorf("rawimage: write %s: %d bytes at %d are outside the disk of %d bytes: %w", w.name, len(p), off, w.size, fs.ErrInvalid)
+	}
+	for n < len(p) {
+		zero, end := w.stretch(p, n, off)
+		if !zero {
+			w.touch(off+int64(n), off+int64(end))
+			k, err := w.file.WriteAt(p[n:end], off+int64(n))
+			if err != nil {
+				return n + k, fmt.Errorf("rawimage: write %s at %d: %w", w.name, off+int64(n+k), cause(err))
+			}
+		}
+		n = end
+	}
+	return n, nil
+}
+
+// stretch finds how far pages like that at p[n] go: zero ones that can be left
+// out, or others.
+func (w *Writer) stretch(p []byte, n int, off int64) (zero bool, end int) {
+	for end = n; end < len(p); {
+		page := min(len(p), end+holeSize-int((off+int64(end))%holeSize))
+		z := isZero(p[end:page]) && !w.isTouched(off+int64(end))
+		if end == n {
+			zero = z
+		} else if z != zero {
+			break
+		}
+		end = page
+	}
+	return zero, end
+}
+
+func (w *Writer) touch(from, to int64) {
+	for g := from / granule; g <= (to-1)/granule; g++ {
+		atomic.OrUint64(&w.touched[g/64], 1<<(g%64))
+	}
+}
+
+func (w *Writer) isTouched(off int64) bool {
+	g := off / granule // a page never lies in two granules
+	return atomic.LoadUint64(&w.touched[g/64])&(1<<(g%64)) != 0
+}
+
+// Commit puts the image, flushed to disk, under its name. After an error
+// nothing is left of it. The Writer is of no more use in either case.
+func (w *Writer) Commit() error {
+	f := w.take()
+	if f == nil {
+		return fmt.Errorf("rawimage: commit %s: %w", w.name, ErrClosed)
+	}
+	if err := f.Sync(); err != nil {
+		return errors.Join(fmt.Errorf("rawimage: commit %s: %w", w.name, cause(err)), discard(f))
+	}
+	if err := f.Close(); err != nil {
+		return errors.Join(fmt.Errorf("rawimage: commit %s: %w", w.name, cause(err)), os.Remove(f.Name()))
+	}
+	if err := os.Rename(f.Name(), w.name); err != nil {
+		return errors.Join(fmt.Errorf("rawimage: commit: %w", err), os.Remove(f.Name()))
+	}
+	return syncDir(filepath.Dir(w.name))
+}
+
+// Abort removes what was written. After Commit or Abort it does nothing, so that
+// it can be deferred.
+func (w *Writer) Abort() error {
+	f := w.take()
+	if f == nil {
+		return nil
+	}
+	return discard(f)
+}
+
+// Close is Abort: a Writer that was not committed leaves nothing behind.
+func (w *Writer) Close() error { return w.Abort() }
+
+func (w *Writer) take() *os.File {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.file
+	w.file = nil
+	return f
+}
+
+func discard(f *os.File) error {
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// syncDir makes the new name durable. Windows has no such thing.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("rawimage: commit: %w", err)
+	}
+	defer d.Close() // read only
+	if err := d.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("rawimage: commit: %w", err)
+	}
+	return nil
+}
+
+var zeroPage [holeSize]byte
+
+// isZero looks at no more than a page, with the runtime's vector instructions.
+func isZero(p []byte) bool { return bytes.Equal(p, zeroPage[:len(p)]) }
