@@ -106,7 +106,7 @@ func mfKey(key string) string { return strings.TrimSuffix(key, path.Ext(key)) + 
 // defaultMinDisk is the disk's size in GB, and for system disks at least what
 // newer editions of the service ask for: 10 for Linux, 20 for Windows.
 func (m Image) defaultMinDisk(diskSize int64) int {
-	n := int((diskSize + 1<<30 - 1) >> 30)
+	n := int((min(diskSize, MaxImageSize) + 1<<30 - 1) >> 30)
 	switch {
 	case m.Type == TypeData:
 		return max(n, 1)

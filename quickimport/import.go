@@ -120,7 +120,7 @@ func (im *importer) preflight(ctx context.Context) error {
 	size := im.src.Size()
 	v.check(size <= MaxImageSize, "file", im.src.Name(), "IMG.0059", fmt.Sprintf("has %d bytes: fast image creation takes at most 1 TB (%d)", size, int64(MaxImageSize)))
 	gb := (size + 1<<30 - 1) >> 30
-	v.check(int64(im.img.MinDisk) >= gb || im.img.MinDisk < 1, "min_disk", strconv.Itoa(im.img.MinDisk), "IMG.0055", fmt.Sprintf("must be at least the disk's size, %d GB", gb))
+	v.check(int64(im.img.MinDisk) >= gb || im.img.MinDisk < 1 || size > MaxImageSize, "min_disk", strconv.Itoa(im.img.MinDisk), "IMG.0055", fmt.Sprintf("must be at least the disk's size, %d GB", gb))
 	if err := v.err(); err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func TestImportRefusedBeforeAnythingIsSent(t *testing.T) {
 		text string
 	}{
 		"missing":        {filepath.Join(dir, "nope"), nil, os.ErrNotExist, ""},
-		"directory":      {dir, nil, nil, "directory"},
+		"directory":      {dir, nil, nil, "not a regular file"},
 		"empty":          {file("empty", 0, ""), nil, nil, "empty"},
 		"qcow2":          {file("q.raw", 1<<20, "QFI\xfb\x00\x00\x00\x03"), nil, nil, "qcow2"},
 		"over 1 TB":      {file("huge", 1<<40+1, "x"), nil, quickimport.ErrValidation, "IMG.0059"},
