@@ -1,0 +1,145 @@
+package imstest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+const codeAuth = "APIGW.0301"
+
+// apiError is an error of the image service or, with a code of the gateway, of
+// the gateway in front of it: the code decides the form.
+type apiError struct {
+	Status        int
+	Code, Message string
+}
+
+func (e *apiError) Error() string { return e.Code + ": " + e.Message }
+
+func bad(code, msg string) *apiError { return &apiError{http.StatusBadRequest, code, msg} }
+
+func writeAPIError(w http.ResponseWriter, r *http.Request, e *apiError) {
+	var v any = map[string]any{"error": map[string]string{"code": e.Code, "message": e.Message}}
+	if !strings.HasPrefix(e.Code, "IMG.") {
+		v = map[string]string{"error_code": e.Code, "error_msg": e.Message, "request_id": requestID(r)}
+	}
+	writeJSONAnswer(w, r, e.Status, v)
+}
+
+func writeJSONAnswer(w http.ResponseWriter, r *http.Request, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Request-Id", requestID(r))
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// authenticate checks a token, or recomputes an SDK-HMAC-SHA256 signature from
+// the description of the scheme.
+func (s *Server) authenticate(r *http.Request, body []byte) *apiError {
+	deny := func(why string) *apiError {
+		return &apiError{http.StatusUnauthorized, codeAuth, "Incorrect IAM authentication information: " + why}
+	}
+	if t := r.Header.Get("X-Auth-Token"); t != "" {
+		s.mu.Lock()
+		want := s.token
+		s.mu.Unlock()
+		if subtle.ConstantTimeCompare([]byte(t), []byte(want)) != 1 {
+			return deny("token invalid or expired")
+		}
+		return nil
+	}
+	rest, ok := strings.CutPrefix(r.Header.Get("Authorization"), "SDK-HMAC-SHA256 ")
+	if !ok {
+		return deny("no token and no signature")
+	}
+	f := map[string]string{}
+	for _, p := range strings.Split(rest, ",") {
+		k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
+		f[k] = v
+	}
+	if f["Access"] != s.accessKey {
+		return deny("access key unknown")
+	}
+	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Sdk-Date"))
+	if d := s.clock().Sub(at); err != nil || d > maxSkew || d < -maxSkew {
+		return deny("signature expired or X-Sdk-Date missing")
+	}
+	if r.Header.Get("X-Security-Token") != s.securityToken {
+		return deny("security token missing, invalid or expired")
+	}
+	signed := strings.Split(f["SignedHeaders"], ";")
+	if !slices.Contains(signed, "x-sdk-date") || !slices.Contains(signed, "host") || !slices.IsSorted(signed) {
+		return deny("signed headers incomplete")
+	}
+	for _, h := range signed {
+		if h == "content-type" || strings.Contains(h, "_") || h != strings.ToLower(h) {
+			return deny("signed headers contain " + h)
+		}
+	}
+	want := sdkSignature(r, body, signed, s.secretKey)
+	if subtle.ConstantTimeCompare([]byte(f["Signature"]), []byte(want)) != 1 {
+		return deny("verify aksk signature fail")
+	}
+	if p := r.Header.Get("X-Project-Id"); p != "" && p != s.projectID {
+		return &apiError{http.StatusForbidden, "APIGW.0302", "The project does not belong to the user."}
+	}
+	return nil
+}
+
+func sdkSignature(r *http.Request, body []byte, signed []string, secret string) string {
+	var c strings.Builder
+	c.WriteString(r.Method + "\n")
+	for _, seg := range strings.Split(strings.TrimSuffix(r.URL.EscapedPath(), "/"), "/") {
+		if raw, err := url.PathUnescape(seg); err == nil {
+			seg = raw
+		}
+		c.WriteString(percent(seg) + "/")
+	}
+	var pairs []string
+	for k, vs := range r.URL.Query() {
+		for _, v := range vs {
+			pairs = append(pairs, percent(k)+"="+percent(v))
+		}
+	}
+	slices.Sort(pairs)
+	c.WriteString("\n" + strings.Join(pairs, "&") + "\n")
+	for _, h := range signed {
+		v := strings.Join(r.Header.Values(h), ",")
+		if h == "host" {
+			v = r.Host
+		}
+		c.WriteString(h + ":" + strings.TrimSpace(v) + "\n")
+	}
+	c.WriteString("\n" + strings.Join(signed, ";") + "\n" + hexSum(body))
+	toSign := "SDK-HMAC-SHA256\n" + r.Header.Get("X-Sdk-Date") + "\n" + hexSum([]byte(c.String()))
+	m := hmac.New(sha256.New, []byte(secret))
+	m.Write([]byte(toSign))
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+func hexSum(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
+}
+
+func percent(s string) string {
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		b.Write([]byte{'%', digits[c>>4], digits[c&15]})
+	}
+	return b.String()
+}

@@ -1,0 +1,150 @@
+package imstest
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Defaults of a server.
+const (
+	DefaultRegion    = "test-region-1"
+	DefaultAccessKey = "TESTACCESSKEY0000000"
+	DefaultSecretKey = "test-secret-key-0123456789abcdefghijklmn"
+	DefaultToken     = "test-token"
+	DefaultProjectID = "0123456789abcdef0123456789abcdef"
+	DefaultBucket    = "images"
+	DefaultQuota     = 100000
+)
+
+type options struct {
+	dir, listen          string
+	accessKey, secretKey string
+	securityToken, token string
+	region, projectID    string
+	buckets              []string
+	quota                int
+	jobDuration          time.Duration
+	clock                func() time.Time
+	logger               *slog.Logger
+}
+
+func defaults() options {
+	return options{
+		accessKey: DefaultAccessKey, secretKey: DefaultSecretKey, token: DefaultToken,
+		region: DefaultRegion, projectID: DefaultProjectID, buckets: []string{DefaultBucket},
+		quota: DefaultQuota, jobDuration: 12 * time.Millisecond,
+		clock: time.Now, logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+// Option changes how a [Server] is built.
+type Option func(*options) error
+
+func needed(name, v string, set func(*options)) Option {
+	return func(o *options) error {
+		if v == "" {
+			return fmt.Errorf("imstest: %s is empty", name)
+		}
+		set(o)
+		return nil
+	}
+}
+
+// WithDir keeps all state in directory dir, which is made if it is missing.
+// Default: a temporary directory that Close removes.
+func WithDir(dir string) Option {
+	return needed("directory", dir, func(o *options) { o.dir = dir })
+}
+
+// WithListen serves everything on one address ("127.0.0.1:8080", port 0 picks
+// one). Default: a loopback listener of its own for each service, so that a
+// client that mixes endpoints up is noticed.
+func WithListen(addr string) Option {
+	return needed("listen address", addr, func(o *options) { o.listen = addr })
+}
+
+// WithCredentials sets the one access key pair that is accepted.
+// Default: DefaultAccessKey and DefaultSecretKey.
+func WithCredentials(accessKey, secretKey string) Option {
+	return func(o *options) error {
+		if accessKey == "" || secretKey == "" {
+			return errors.New("imstest: access key or secret key is empty")
+		}
+		o.accessKey, o.secretKey = accessKey, secretKey
+		return nil
+	}
+}
+
+// WithSecurityToken makes the key pair a temporary one: every signed request
+// must carry this security token. Default: none.
+func WithSecurityToken(token string) Option {
+	return needed("security token", token, func(o *options) { o.securityToken = token })
+}
+
+// WithToken sets the value of X-Auth-Token that is accepted. Default: DefaultToken.
+func WithToken(token string) Option {
+	return needed("token", token, func(o *options) { o.token = token })
+}
+
+// WithRegion sets the region of the services and of new buckets. Default: DefaultRegion.
+func WithRegion(region string) Option {
+	return needed("region", region, func(o *options) { o.region = region })
+}
+
+// WithProjectID sets the id of the region's project. Default: DefaultProjectID.
+func WithProjectID(id string) Option {
+	return needed("project id", id, func(o *options) { o.projectID = id })
+}
+
+// WithBucket adds a bucket to those that exist from the start. Default: DefaultBucket alone.
+func WithBucket(name string) Option {
+	return needed("bucket", name, func(o *options) { o.buckets = append(o.buckets, name) })
+}
+
+// WithQuota sets how many images there can be, at least 0. Default: DefaultQuota.
+func WithQuota(images int) Option {
+	return func(o *options) error {
+		if images < 0 {
+			return fmt.Errorf("imstest: quota %d is negative", images)
+		}
+		o.quota = images
+		return nil
+	}
+}
+
+// WithJobDuration sets the time that a job takes beside the reading of its
+// object, at least 0. Default: 12 milliseconds.
+func WithJobDuration(d time.Duration) Option {
+	return func(o *options) error {
+		if d < 0 {
+			return fmt.Errorf("imstest: job duration %v is negative", d)
+		}
+		o.jobDuration = d
+		return nil
+	}
+}
+
+// WithClock sets the clock for time stamps and for the check of signature
+// dates. It is called concurrently. Default: time.Now.
+func WithClock(now func() time.Time) Option {
+	return func(o *options) error {
+		if now == nil {
+			return errors.New("imstest: clock is nil")
+		}
+		o.clock = now
+		return nil
+	}
+}
+
+// WithLogger logs every request, without headers. Default: silent.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) error {
+		if l == nil {
+			return errors.New("imstest: logger is nil")
+		}
+		o.logger = l
+		return nil
+	}
+}

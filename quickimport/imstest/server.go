@@ -1,0 +1,282 @@
+package imstest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxRecorded bounds the requests that Requests remembers; the oldest go first.
+const maxRecorded = 20000
+
+// maxBody bounds the body of a request to the image service.
+const maxBody = 1 << 20
+
+// Services, as they stand in Request and Fault.
+const (
+	OBS = "obs"
+	IMS = "ims"
+	IAM = "iam"
+)
+
+// Request is a request that the server received.
+type Request struct {
+	Service   string
+	Time      time.Time
+	Method    string
+	Host      string
+	Path      string
+	Query     string
+	Header    http.Header
+	Length    int64  // Content-Length, -1 when unknown
+	Body      []byte // bodies of IMS and IAM requests only
+	Status    int    // of the answer; 0 when the connection was closed instead
+	RequestID string
+}
+
+// Server is a test cloud. Its methods are safe for concurrent use.
+type Server struct {
+	options
+	store   *store
+	ims     *imsService
+	obs     *obs
+	tempDir string
+	urls    map[string]string
+	servers []*http.Server
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows, and options.token
+	requests []Request
+	faults   []*activeFault
+	closed   bool
+}
+
+// TB is what NewServer needs of a testing.TB.
+type TB interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
+
+// NewServer starts a server for a test, which closes it.
+func NewServer(tb TB, opts ...Option) *Server {
+	tb.Helper()
+	s, err := New(opts...)
+	if err != nil {
+		tb.Fatalf("%v", err)
+		return nil
+	}
+	tb.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// New starts a server; the caller closes it.
+func New(opts ...Option) (_ *Server, err error) {
+	s := &Server{options: defaults(), urls: map[string]string{}}
+	for _, o := range opts {
+		if err := o(&s.options); err != nil {
+			return nil, err
+		}
+	}
+	dir := s.dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "imstest-"); err != nil {
+			return nil, fmt.Errorf("imstest: make state directory: %w", err)
+		}
+		s.tempDir = dir
+	}
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+		}
+	}()
+	if s.store, err = openStore(dir, s.tempDir == "", s.region, s.clock); err != nil {
+		return nil, err
+	}
+	for _, b := range s.buckets {
+		if _, ok := s.store.bucket(b); ok {
+			continue
+		}
+		if err := s.store.makeBucket(b, s.region, standardClass); err != nil {
+			return nil, fmt.Errorf("imstest: make bucket %q: %w", b, err)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	if s.ims, err = newIMS(ctx, s); err != nil {
+		return nil, err
+	}
+	s.obs = newOBS(s)
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	s.ims.resume()
+	return s, nil
+}
+
+func (s *Server) listen() error {
+	if s.options.listen != "" {
+		return s.serve(s.options.listen, "", OBS, IMS, IAM)
+	}
+	return errors.Join(s.serve("127.0.0.1:0", OBS, OBS), s.serve("127.0.0.1:0", IMS, IMS), s.serve("127.0.0.1:0", IAM, IAM))
+}
+
+func (s *Server) serve(addr, service string, names ...string) error {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("imstest: listen: %w", err)
+	}
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sv := service
+		if sv == "" {
+			sv = serviceOf(r)
+		}
+		s.handle(w, r, sv)
+	})
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, MaxHeaderBytes: 64 << 10}
+	s.servers = append(s.servers, srv)
+	for _, n := range names {
+		s.urls[n] = "http://" + ln.Addr().String()
+	}
+	s.wg.Go(func() { _ = srv.Serve(ln) })
+	return nil
+}
+
+// serviceOf tells services apart that share a listener: by host name, else by
+// path. No bucket can be named v1 to v3, bucket names have at least 3 characters.
+func serviceOf(r *http.Request) string {
+	host, path := strings.ToLower(r.Host), r.URL.Path
+	switch {
+	case strings.HasPrefix(host, "iam."), strings.HasPrefix(path, "/v3/"):
+		return IAM
+	case strings.HasPrefix(host, "ims."), strings.HasPrefix(path, "/v1/"), strings.HasPrefix(path, "/v2/"), strings.HasPrefix(path, "/v2.1/"):
+		return IMS
+	}
+	return OBS
+}
+
+func (s *Server) handle(w http.ResponseWriter, r *http.Request, service string) {
+	id := newID()
+	r = r.WithContext(context.WithValue(r.Context(), idKey{}, id))
+	rec := Request{Service: service, Time: s.clock(), Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery,
+		Header: r.Header.Clone(), Length: r.ContentLength, RequestID: id}
+	if service != OBS {
+		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		rec.Body = body
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	f := s.match(&rec)
+	if f != nil && f.Delay > 0 {
+		select {
+		case <-time.After(f.Delay):
+		case <-r.Context().Done():
+		}
+	}
+	sw := &statusWriter{ResponseWriter: w}
+	defer func() { s.record(rec, sw) }()
+	switch {
+	case f != nil && f.DropBefore:
+		panic(http.ErrAbortHandler)
+	case f != nil && f.Status != 0:
+		f.answer(sw, r, service)
+		return
+	case f != nil && f.Drop:
+		s.dispatch(service, f, discard{http.Header{}}, r)
+		panic(http.ErrAbortHandler)
+	}
+	s.dispatch(service, f, sw, r)
+}
+
+func (s *Server) dispatch(service string, f *Fault, w http.ResponseWriter, r *http.Request) {
+	switch service {
+	case OBS:
+		s.obs.ServeHTTP(w, r)
+	case IMS:
+		s.ims.serve(w, r, f)
+	default:
+		s.ims.serveIAM(w, r)
+	}
+}
+
+func (s *Server) record(rec Request, sw *statusWriter) {
+	rec.Status = sw.status
+	s.logger.Info("request", "service", rec.Service, "method", rec.Method, "path", rec.Path, "status", rec.Status, "id", rec.RequestID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.requests) >= maxRecorded {
+		s.requests = append(s.requests[:0], s.requests[maxRecorded/2:]...)
+	}
+	s.requests = append(s.requests, rec)
+}
+
+type idKey struct{}
+
+func requestID(r *http.Request) string {
+	id, _ := r.Context().Value(idKey{}).(string)
+	return id
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// discard swallows an answer that the client is not to see.
+type discard struct{ h http.Header }
+
+func (d discard) Header() http.Header         { return d.h }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}
+
+// Close stops the server. State in a directory given by WithDir is kept, and
+// jobs under way are taken up again by the next server on it.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	var errs []error
+	if s.stop != nil {
+		s.stop()
+	}
+	for _, srv := range s.servers {
+		errs = append(errs, srv.Close())
+	}
+	if s.ims != nil {
+		s.ims.wg.Wait()
+	}
+	s.wg.Wait()
+	if s.tempDir != "" {
+		errs = append(errs, os.RemoveAll(s.tempDir))
+	}
+	return errors.Join(errs...)
+}
