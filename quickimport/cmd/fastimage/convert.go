@@ -3,13 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -17,12 +17,15 @@ func (a *app) convertCmd() *cobra.Command {
 	var force bool
 	var lvl string
 	cmd := &cobra.Command{
-		Use:   "convert [flags] RAW OUT.zvhd2",
-		Short: "convert RAW to ZVHD2",
-		Long: `Convert writes RAW as ZVHD2. The output appears under its name only when it is
-whole: until then it has a temporary name in the same directory, which is
-removed on failure. An output of - is standard output.`,
+		Use:   "convert [flags] IN OUT",
+		Short: "convert RAW to ZVHD2, or ZVHD2 and ZVHD to RAW",
+		Long: `Convert writes a RAW image as ZVHD2, and a ZVHD2 or ZVHD file as RAW; the
+content of IN decides. The output appears under its name only when it is whole:
+until then it has a temporary name in the same directory, which is removed on
+failure. Zeros of a RAW output are left as holes. An output of - is standard
+output.`,
 		Example: `  fastimage convert testdata/disk.raw disk.zvhd2
+  fastimage convert disk.zvhd2 disk.raw
   fastimage convert testdata/disk.raw - | ssh backup 'cat > disk.zvhd2'`,
 		Args: argCount(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -30,40 +33,61 @@ removed on failure. An output of - is standard output.`,
 			if err != nil {
 				return err
 			}
-			return a.encode(cmd.Context(), args[0], args[1], l, force)
+			return a.convert(cmd.Context(), args[0], args[1], l, force)
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "overwrite the output")
-	cmd.Flags().StringVar(&lvl, "level", "default", "compression: fastest, default, better, best or auto")
+	cmd.Flags().StringVar(&lvl, "level", "default", "compression of ZVHD2: fastest, default, better, best or auto")
 	return cmd
 }
 
-func (a *app) encode(ctx context.Context, from, to string, l zvhd2.Level, force bool) (err error) {
-	raw, err := rawimage.Open(from)
+func (a *app) convert(ctx context.Context, from, to string, l zvhd2.Level, force bool) error {
+	src, err := open(from)
 	if err != nil {
 		return err
 	}
-	defer raw.Close()
+	defer src.Close()
+	if ext := strings.ToLower(filepath.Ext(to)); src.raw == nil && (ext == ".zvhd2" || ext == ".zvhd") {
+		return usagef("%s is %s already and would be converted to RAW; give the output a name such as disk.raw", from, src.format())
+	}
 	start := time.Now()
 	out, err := a.create(to, from, force)
 	if err != nil {
 		return err
 	}
-	var sum *zvhd2.Summary
-	err = out.done(func() error {
+	var what string
+	err = out.done(func() (err error) {
 		show := a.progress()
 		defer show.finish()
-		w := bufio.NewWriterSize(out, 1<<20)
-		sum, err = zvhd2.Encode(ctx, w, raw, raw.Size(), zvhd2.WithLevel(l), zvhd2.WithProgress(func(p zvhd2.Progress) {
+		progress := zvhd2.WithProgress(func(p zvhd2.Progress) {
 			show.show(step{phase: "convert", done: p.Done, total: p.Total, skipped: p.Skipped, written: p.Written})
-		}))
-		return errors.Join(err, w.Flush(), raw.CheckUnchanged())
+		})
+		if src.raw != nil {
+			what, err = src.encode(ctx, out, zvhd2.WithLevel(l), progress)
+			return err
+		}
+		what = "disk " + size(src.size())
+		return src.decode(ctx, out, progress)
 	}())
+	if err == nil && !a.quiet {
+		fmt.Fprintf(a.stderr, "%s: %s, %.2fs\n", to, what, time.Since(start).Seconds())
+	}
+	return err
+}
+
+// encode writes a RAW image as ZVHD2 and describes the result.
+func (s *source) encode(ctx context.Context, out *output, opts ...zvhd2.Option) (string, error) {
+	// Records of well compressed blocks are a few KiB: fewer, larger writes.
+	w := bufio.NewWriterSize(out, 1<<20)
+	sum, err := zvhd2.Encode(ctx, w, s.raw, s.raw.Size(), opts...)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = s.raw.CheckUnchanged()
+	}
 	if err != nil {
-		return err
+		return "", err
 	}
-	if !a.quiet {
-		fmt.Fprintf(a.stderr, "%s: disk %s, data %s, file %s, %.2fs\n", to, size(sum.DiskSize), size(sum.DataBytes), size(sum.FileSize), time.Since(start).Seconds())
-	}
-	return nil
+	return fmt.Sprintf("disk %s, data %s, file %s", size(sum.DiskSize), size(sum.DataBytes), size(sum.FileSize)), nil
 }

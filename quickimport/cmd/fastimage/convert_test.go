@@ -24,6 +24,21 @@ func TestConvert(t *testing.T) {
 	requireSameDisk(t, out)
 	requireAlone(t, out)
 
+	t.Run("back to RAW", func(t *testing.T) {
+		want, err := os.ReadFile(disk)
+		require.NoError(t, err)
+		raw := filepath.Join(t.TempDir(), "back.raw")
+		r := fastimage(t, nil, "convert", out, raw)
+		require.Zero(t, r.code, r.stderr)
+		got, err := os.ReadFile(raw)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want, got))
+		requireAlone(t, raw)
+		r = fastimage(t, nil, "convert", "-q", out, "-")
+		require.Zero(t, r.code, r.stderr)
+		require.True(t, string(want) == r.stdout)
+		requireError(t, fastimage(t, nil, "convert", out, filepath.Join(t.TempDir(), "again.zvhd2")), exitUsage, "already")
+	})
 	t.Run("existing", func(t *testing.T) {
 		before, err := os.ReadFile(out)
 		require.NoError(t, err)

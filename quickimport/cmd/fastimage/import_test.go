@@ -8,9 +8,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -195,7 +197,26 @@ func TestServe(t *testing.T) {
 }
 
 func TestServeUnreachable(t *testing.T) {
+	t.Parallel() // reads are repeated for a while before they fail
 	c := serve(t, t.TempDir())
 	c.stop(t)
 	requireError(t, fastimage(t, c.env, "import", "--name", "x", "--os-version", "y", disk), exitFailed, "127.0.0.1")
+}
+
+// TestImportInterrupted stops an import that waits for a service.
+func TestImportInterrupted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signals")
+	}
+	c := serve(t, t.TempDir())
+	c.stop(t)
+	cmd := command(t, c.env, "import", "--name", "x", "--os-version", "y", disk)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	require.NoError(t, cmd.Start())
+	time.Sleep(500 * time.Millisecond)
+	begin := time.Now()
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	requireError(t, finished(t, cmd.Wait(), &stdout, &stderr), exitInterrupted, "interrupted")
+	require.Less(t, time.Since(begin), 5*time.Second)
 }

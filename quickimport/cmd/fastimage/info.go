@@ -63,6 +63,9 @@ func describe(ctx context.Context, name string) (*info, error) {
 	if src.raw != nil {
 		return src.describeRaw(ctx)
 	}
+	if src.stream != nil {
+		return nil, hintf("%s is ZVHD, which has no tables to describe it; convert it to RAW first", name)
+	}
 	st, err := os.Stat(name)
 	if err != nil {
 		return nil, err
@@ -70,8 +73,8 @@ func describe(ctx context.Context, name string) (*info, error) {
 	h := src.container.Info()
 	id, created := uuid.UUID(h.UUID).String(), h.Created.UTC()
 	return &info{
-		Format: "zvhd2", VirtualSize: src.container.VirtualSize(), FileSize: st.Size(),
-		StoredBlocks: int64(h.StoredBlocks), Blocks: int64(h.Blocks), BlockSize: int64(h.BlockSize),
+		Format: "zvhd2", VirtualSize: h.VirtualSize, FileSize: st.Size(),
+		StoredBlocks: h.StoredBlocks, Blocks: h.Blocks, BlockSize: h.BlockSize,
 		Compression: h.Compression, UUID: &id, Created: &created,
 	}, nil
 }
@@ -83,7 +86,7 @@ func (s *source) describeRaw(ctx context.Context) (*info, error) {
 	}
 	return &info{
 		Format: "raw", VirtualSize: s.raw.Size(), FileSize: s.raw.Size(),
-		StoredBlocks: int64(bm.Count()), Blocks: int64(bm.Blocks()), BlockSize: int64(bm.BlockSize()),
+		StoredBlocks: bm.Count(), Blocks: bm.Blocks(), BlockSize: bm.BlockSize(),
 		Compression: "none",
 	}, nil
 }

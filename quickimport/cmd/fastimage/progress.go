@@ -48,7 +48,7 @@ type nothing struct{}
 func (nothing) show(step) {}
 func (nothing) finish()   {}
 
-// lines prints a line when a phase starts, every few seconds, and when it ends.
+// lines prints a line every few seconds of a phase, and one when it ends.
 type lines struct {
 	out io.Writer
 	now func() time.Time
@@ -67,7 +67,7 @@ func (l *lines) show(s step) {
 	}
 	if s.phase != l.last.phase {
 		l.flush()
-		l.printed = time.Time{}
+		l.printed = l.now()
 	}
 	l.last, l.shown = s, false
 	if l.now().Sub(l.printed) >= plainEvery {

@@ -46,11 +46,9 @@ func TestLines(t *testing.T) {
 	l.finish()
 	l.finish()
 	require.Equal(t, strings.TrimLeft(`
-upload: 0%, 0B of 10MiB, 1MiB skipped
 upload: 30%, 3MiB of 10MiB, 1MiB skipped
 upload: 60%, 6MiB of 10MiB, 1MiB skipped
 upload: 90%, 9MiB of 10MiB, 1MiB skipped
-job: 30%
 job: 100%
 `, "\n"), out.String())
 }
