@@ -1,7 +1,6 @@
 package quickimport
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
@@ -235,34 +233,6 @@ func (im *importer) sendZVHD2(ctx context.Context, up *uploader.Uploader) error 
 		return fmt.Errorf("the object has %d bytes, the container %d", sent.ObjectBytes, sum.FileSize)
 	}
 	im.res.DataBytes, im.res.ObjectBytes, im.res.WireBytes = sum.DataBytes, sent.ObjectBytes, sent.WireBytes
-	return nil
-}
-
-// sendRaw uploads the disk as it is and its bitmap file, in the layout that is
-// an assumption (see the package bitmap), beside it.
-func (im *importer) sendRaw(ctx context.Context, up *uploader.Uploader) error {
-	size := im.src.Size()
-	bm, err := bitmap.Scan(ctx, im.src, size)
-	if err != nil {
-		return err
-	}
-	var mf bytes.Buffer
-	if err := bm.Encode(&mf, bitmap.DefaultLayout()); err != nil {
-		return err
-	}
-	put, err := up.UploadReaderAt(ctx, im.img.Bucket, mfKey(im.img.Key), bytes.NewReader(mf.Bytes()), int64(mf.Len()))
-	if err != nil {
-		return err
-	}
-	im.objects = append(im.objects, mfKey(im.img.Key))
-	im.events.read(0, size, size-bm.DataBytes())
-	sent, err := up.UploadReaderAt(ctx, im.img.Bucket, im.img.Key, im.src, size)
-	if err != nil {
-		return err
-	}
-	im.events.read(size, size, size-bm.DataBytes())
-	im.objects = append(im.objects, im.img.Key)
-	im.res.DataBytes, im.res.ObjectBytes, im.res.WireBytes = bm.DataBytes(), sent.ObjectBytes, sent.WireBytes+put.WireBytes
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -36,6 +37,8 @@ type options struct {
 	concurrency, workers         int
 	partSize                     int64
 	overwrite                    bool
+	mfFile                       string
+	mfLayout                     *bitmap.Layout
 	pollMin, pollMax, apiTimeout time.Duration
 }
 
@@ -108,6 +111,22 @@ func WithFormat(f Format) Option {
 	}
 }
 
+// WithMFLayout sets the layout of the bitmap file beside a RAW object, in
+// which it is written and in which that of [WithMF] is read. Default:
+// [bitmap.DefaultLayout], which is an assumption: the vendor documents none.
+func WithMFLayout(l bitmap.Layout) Option {
+	return func(o *options) error { o.mfLayout = &l; return l.Validate() }
+}
+
+// WithMF makes Import upload this bitmap file, made by the vendor's tool for
+// the same RAW image, unchanged instead of writing one. One that calls a block
+// empty which holds data would lose that data and is refused. Without
+// [WithMFLayout] a file that is not in the default layout cannot be checked:
+// it is uploaded, and a warning is logged. Default: none.
+func WithMF(filename string) Option {
+	return func(o *options) error { o.mfFile = filename; return nil }
+}
+
 // WithLevel sets the compression level of ZVHD2. Default [zvhd2.Default].
 func WithLevel(l zvhd2.Level) Option { return func(o *options) error { o.level = l; return nil } }
 
@@ -172,6 +191,9 @@ func newOptions(opts []Option) (*options, error) {
 		if err := opt(o); err != nil {
 			return nil, fmt.Errorf("quickimport: %w", err)
 		}
+	}
+	if o.format != FormatRaw && (o.mfFile != "" || o.mfLayout != nil) {
+		return nil, fmt.Errorf("quickimport: a bitmap file goes with format raw only: use WithFormat(FormatRaw)")
 	}
 	if o.region == "" {
 		return nil, fmt.Errorf("quickimport: no region: use WithRegion")
