@@ -59,9 +59,7 @@ func (a *app) convert(ctx context.Context, from, to string, l zvhd2.Level, force
 	err = out.done(func() (err error) {
 		show := a.progress()
 		defer show.finish()
-		progress := zvhd2.WithProgress(func(p zvhd2.Progress) {
-			show.show(step{phase: "convert", done: p.Done, total: p.Total, skipped: p.Skipped, written: p.Written})
-		})
+		progress := containerProgress(show, "convert")
 		if src.raw != nil {
 			what, err = src.encode(ctx, out, zvhd2.WithLevel(l), progress)
 			return err

@@ -35,18 +35,22 @@ func message(err error) string {
 	for _, p := range prefixes {
 		text = strings.TrimPrefix(text, p)
 	}
-	text = strings.Map(func(r rune) rune {
-		// Names come from the user and from servers: neither line breaks
-		// nor escape sequences of a terminal get through.
+	text = oneLine(text)
+	if h := hint(err); h != "" {
+		text = strings.TrimRight(text, ".; ") + "; " + h
+	}
+	return text
+}
+
+// oneLine takes out what would break a line or drive a terminal: names come
+// from the user and from servers.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, text)
-	if h := hint(err); h != "" {
-		text = strings.TrimRight(text, ".; ") + "; " + h
-	}
-	return text
 }
 
 // hints are tried in order; the first that matches is shown.

@@ -154,7 +154,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, sub := range []string{"import", "convert", "info", "bitmap", "serve"} {
+	for _, sub := range []string{"import", "convert", "info", "verify", "optimize", "bitmap", "serve"} {
 		r := fastimage(t, nil, sub, "--help")
 		require.Zero(t, r.code)
 		require.Contains(t, r.stdout, "Examples:\n  ")
