@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 const (
@@ -169,7 +170,7 @@ func syncDir(dir string) error {
 		return fmt.Errorf("rawimage: commit: %w", err)
 	}
 	defer d.Close() // read only
-	if err := d.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) && !errors.Is(err, errors.ErrUnsupported) {
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
 		return fmt.Errorf("rawimage: commit: %w", err)
 	}
 	return nil

@@ -1,0 +1,229 @@
+package rawimage
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Table is the kind of a disk's partition table.
+type Table string
+
+const (
+	TableNone Table = "none" // no table: empty, or one file system from end to end
+	TableMBR  Table = "mbr"
+	TableGPT  Table = "gpt"
+)
+
+// Firmware is what a disk can be started by, as the cloud names it.
+type Firmware string
+
+const (
+	FirmwareUnknown Firmware = ""
+	FirmwareBIOS    Firmware = "bios"
+	FirmwareUEFI    Firmware = "uefi"
+)
+
+// Info is what Inspect finds on a disk.
+type Info struct {
+	Size           int64       `json:"size"`
+	SectorSize     int64       `json:"sector_size"` // 512 or 4096: the unit of the partition table
+	Table          Table       `json:"table"`
+	DiskID         string      `json:"disk_id,omitempty"` // GUID of a GPT, 8 hex digits of an MBR
+	BackupTable    bool        `json:"backup_table"`      // GPT: the copy at the end is there and valid
+	Partitions     []Partition `json:"partitions"`
+	HighestSector  int64       `json:"highest_sector"` // last one that a partition or the table takes; -1 if none
+	MinDiskGB      int         `json:"min_disk_gb"`    // smallest disk that holds the image, in GiB
+	Firmware       Firmware    `json:"firmware,omitempty"`
+	FirmwareSource string      `json:"firmware_source,omitempty"` // why
+	Hints          []Hint      `json:"hints,omitempty"`
+	Problems       []Problem   `json:"problems,omitempty"`
+}
+
+// Partition is one entry of a partition table.
+type Partition struct {
+	Number     int    `json:"number"` // as the operating system counts: logical ones from 5
+	Start      int64  `json:"start"`  // bytes
+	Size       int64  `json:"size"`   // bytes
+	Type       string `json:"type"`   // GUID, or 0x and two hex digits
+	TypeName   string `json:"type_name,omitempty"`
+	GUID       string `json:"guid,omitempty"`
+	Name       string `json:"name,omitempty"`
+	Active     bool   `json:"active,omitempty"`     // MBR: started by the BIOS
+	Filesystem string `json:"filesystem,omitempty"` // by its superblock
+	Label      string `json:"label,omitempty"`      // of the file system
+}
+
+// End returns the offset of the first byte after the partition.
+func (p Partition) End() int64 { return p.Start + p.Size }
+
+// Hint is a guess about the system on the disk, and where it comes from. It is
+// never more than a guess.
+type Hint struct {
+	Key    string `json:"key"` // "architecture" (x86, arm, ...), "os", "volume"
+	Value  string `json:"value"`
+	Source string `json:"source"`
+}
+
+// Problem is something wrong with a partition table that does not keep the image
+// from being read.
+type Problem struct {
+	Offset int64  `json:"offset"` // on the disk, in bytes
+	Field  string `json:"field"`  // "GPT header", "partition 3", ...
+	Reason string `json:"reason"`
+}
+
+func (p Problem) Error() string {
+	return fmt.Sprintf("rawimage: %s at byte %d: %s", p.Field, p.Offset, p.Reason)
+}
+
+// Inspect looks at the disk's partition table and file systems; see the function
+// Inspect.
+func (im *Image) Inspect(ctx context.Context) (*Info, error) {
+	return inspect(ctx, im, im.size, im.name)
+}
+
+// Inspect reads the partition table of a disk of size bytes, and as much of its
+// file systems as gives hints: some sectors, never all of the disk. What is wrong
+// with the table is in Info.Problems. A disk that ends before its own table says
+// so is a *TruncatedError, returned together with the Info; any other error is
+// one of reading.
+func Inspect(ctx context.Context, ra io.ReaderAt, size int64) (*Info, error) {
+	return inspect(ctx, ra, size, "")
+}
+
+// inspector reads the tables itself rather than with go-diskfs, whose readers
+// are for disks one trusts: the one for GPT allocates what the header's entry
+// count times entry size asks for, takes no header but one of 92 bytes, and does
+// not tell what is wrong with a copy that it passes over; the one for MBR does
+// not follow extended partitions. A test compares the two on a sound disk.
+type inspector struct {
+	ctx  context.Context
+	ra   io.ReaderAt
+	size int64
+	name string
+	info *Info
+	need int64  // the furthest byte the table speaks of, if that is past the end
+	from string // what speaks of it
+}
+
+func inspect(ctx context.Context, ra io.ReaderAt, size int64, name string) (*Info, error) {
+	in := &inspector{ctx: ctx, ra: ra, size: size, name: name, info: &Info{
+		Size: size, SectorSize: 512, Table: TableNone, HighestSector: -1,
+		MinDiskGB: int((max(size, 1)-1)>>30) + 1, Partitions: []Partition{},
+	}}
+	if size < 0 {
+		return nil, &OpenError{Name: name, Err: fmt.Errorf("size %d", size)}
+	}
+	if err := in.tables(); err != nil {
+		return nil, err
+	}
+	in.checkPartitions()
+	if err := in.probe(); err != nil {
+		return nil, err
+	}
+	in.firmware()
+	if in.need > size {
+		return in.info, &TruncatedError{Name: name, Size: size, Need: in.need, Source: in.from}
+	}
+	return in.info, nil
+}
+
+// maxProblems bounds what a hostile table makes the caller read.
+const maxProblems = 64
+
+func (in *inspector) problem(off int64, field, format string, args ...any) {
+	if len(in.info.Problems) < maxProblems {
+		in.info.Problems = append(in.info.Problems, Problem{off, field, fmt.Sprintf(format, args...)})
+	}
+}
+
+// reaches notes that the table speaks of bytes up to end.
+func (in *inspector) reaches(end int64, source string) {
+	if end > in.size && end > in.need {
+		in.need, in.from = end, source
+	}
+}
+
+// read reads n bytes at off, nil if the disk does not have them all.
+func (in *inspector) read(off int64, n int) ([]byte, error) {
+	if off < 0 || off > in.size || int64(n) > in.size-off {
+		return nil, nil
+	}
+	if err := in.ctx.Err(); err != nil {
+		return nil, err
+	}
+	p := make([]byte, n)
+	if k, err := in.ra.ReadAt(p, off); k < n {
+		if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("rawimage: inspect: read at %d: %w", off, err)
+	}
+	return p, nil
+}
+
+func (in *inspector) tables() error {
+	found, err := in.gpt()
+	if err != nil || found {
+		return err
+	}
+	return in.mbr()
+}
+
+// checkPartitions reports overlaps and what reaches past the end, and finds the
+// highest sector. Entries stay in the table's order.
+func (in *inspector) checkPartitions() {
+	parts := slices.Clone(in.info.Partitions)
+	slices.SortStableFunc(parts, func(a, b Partition) int { return cmp.Compare(a.Start, b.Start) })
+	var last Partition // of those so far, the one that ends last
+	for _, p := range parts {
+		field := fmt.Sprintf("partition %d", p.Number)
+		if p.Start < last.End() {
+			in.problem(p.Start, field, "overlaps partition %d", last.Number)
+		}
+		if p.End() > last.End() {
+			last = p
+		}
+		if p.End() > in.size {
+			in.problem(p.Start, field, "ends at byte %d, the disk at %d", p.End(), in.size)
+			if in.info.Table == TableMBR {
+				in.reaches(p.End(), "partition table ("+field+")")
+			}
+		}
+	}
+	if last.Size > 0 {
+		in.used(last.End())
+	}
+}
+
+// used notes that the disk is in use up to end.
+func (in *inspector) used(end int64) {
+	in.info.HighestSector = max(in.info.HighestSector, (end-1)/in.info.SectorSize)
+}
+
+// firmware suggests how the disk can be started. A disk for both is one for BIOS
+// on x86, which every cloud machine has, and one for UEFI on arm, which has no
+// other.
+func (in *inspector) firmware() {
+	var esp, bios string
+	for _, p := range in.info.Partitions {
+		switch {
+		case p.TypeName == typeESP && esp == "":
+			esp = fmt.Sprintf("EFI system partition (partition %d)", p.Number)
+		case p.TypeName == typeBIOSBoot && bios == "":
+			bios = fmt.Sprintf("BIOS boot partition (partition %d)", p.Number)
+		case p.Active && bios == "":
+			bios = fmt.Sprintf("active partition %d", p.Number)
+		}
+	}
+	arm := slices.ContainsFunc(in.info.Hints, func(h Hint) bool { return h.Key == HintArchitecture && h.Value == "arm" })
+	switch {
+	case bios != "" && !(arm && esp != ""):
+		in.info.Firmware, in.info.FirmwareSource = FirmwareBIOS, bios
+	case esp != "":
+		in.info.Firmware, in.info.FirmwareSource = FirmwareUEFI, esp
+	}
+}

@@ -1,0 +1,318 @@
+package rawimage_test
+
+import (
+	"context"
+	"encoding/binary"
+	"hash/crc32"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/diskfs/go-diskfs/partition/gpt"
+	"github.com/stretchr/testify/require"
+
+	"bytes"
+
+	"github.com/fastimage/fastimage/rawimage"
+)
+
+func realDisk(t testing.TB) []byte {
+	t.Helper()
+	data, err := os.ReadFile("../testdata/disk.raw")
+	require.NoError(t, err)
+	return data
+}
+
+func inspect(t testing.TB, data []byte) *rawimage.Info {
+	t.Helper()
+	info, err := rawimage.Inspect(t.Context(), bytes.NewReader(data), int64(len(data)))
+	require.NoError(t, err)
+	return info
+}
+
+func problems(info *rawimage.Info) string {
+	var s []string
+	for _, p := range info.Problems {
+		s = append(s, p.Error())
+	}
+	return strings.Join(s, "\n")
+}
+
+func TestInspectRealDisk(t *testing.T) {
+	im, err := rawimage.Open("../testdata/disk.raw")
+	require.NoError(t, err)
+	defer im.Close()
+	info, err := im.Inspect(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, &rawimage.Info{
+		Size: 64 * mib, SectorSize: 512, Table: rawimage.TableGPT, DiskID: "3d4c2b1a-0f1e-4d2c-8b3a-495867768594",
+		BackupTable: true, HighestSector: 131071, MinDiskGB: 1,
+		Firmware: rawimage.FirmwareUEFI, FirmwareSource: "EFI system partition (partition 1)",
+		Partitions: []rawimage.Partition{
+			{Number: 1, Start: mib, Size: 8 * mib, Type: "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", TypeName: "EFI system",
+				GUID: "a1b2c3d4-0001-4000-8000-000000000001", Name: "EFI system partition", Filesystem: "vfat", Label: "ESP"},
+			{Number: 2, Start: 9 * mib, Size: 48 * mib, Type: "0fc63daf-8483-4772-8e79-3d69d8477de4", TypeName: "Linux filesystem",
+				GUID: "a1b2c3d4-0002-4000-8000-000000000002", Name: "root", Filesystem: "ext4", Label: "root"},
+		},
+		Hints: []rawimage.Hint{
+			{Key: "os", Value: "debian", Source: "EFI/debian on partition 1"},
+			{Key: "architecture", Value: "x86", Source: "EFI/BOOT/BOOTX64.EFI on partition 1"},
+			{Key: "os", Value: "linux", Source: "ext4 file system of partition 2"},
+		},
+	}, info)
+}
+
+// go-diskfs sees the same partitions on a sound disk.
+func TestInspectAgreesWithDiskfs(t *testing.T) {
+	f, err := os.Open("../testdata/disk.raw")
+	require.NoError(t, err)
+	defer f.Close()
+	table, err := gpt.Read(f, 512, 512)
+	require.NoError(t, err)
+	info := inspect(t, realDisk(t))
+	require.Len(t, info.Partitions, len(table.Partitions))
+	for i, p := range table.Partitions {
+		mine := info.Partitions[i]
+		require.Equal(t, int64(p.Start)*512, mine.Start)
+		require.Equal(t, int64(p.Size), mine.Size)
+		require.True(t, strings.EqualFold(p.GUID, mine.GUID))
+		require.Equal(t, p.Name, mine.Name)
+	}
+}
+
+// resum gives a changed GPT valid sums again.
+func resum(d []byte, at int) {
+	arr := int(binary.LittleEndian.Uint64(d[at+72:])) * 512
+	n := int(binary.LittleEndian.Uint32(d[at+80:])) * int(binary.LittleEndian.Uint32(d[at+84:]))
+	if arr >= 0 && n >= 0 && n < mib && arr+n <= len(d) {
+		binary.LittleEndian.PutUint32(d[at+88:], crc32.ChecksumIEEE(d[arr:arr+n]))
+	}
+	clear(d[at+16 : at+20])
+	binary.LittleEndian.PutUint32(d[at+16:], crc32.ChecksumIEEE(d[at:at+92]))
+}
+
+func TestInspectDamagedGPT(t *testing.T) {
+	le32, le64 := binary.LittleEndian.PutUint32, binary.LittleEndian.PutUint64
+	const backup = 64*mib - 512
+	for _, c := range []struct {
+		name    string
+		change  func(d []byte)
+		parts   int
+		problem string
+	}{
+		{"header CRC", func(d []byte) { d[512+60] ^= 1 }, 2, "GPT header at byte 512: CRC is"},
+		{"entries CRC", func(d []byte) { d[1024+60] ^= 1 }, 2, "GPT entries at byte 1024: CRC is"},
+		{"no primary", func(d []byte) { clear(d[512:1024]) }, 2, "GPT header at byte 512: missing"},
+		{"header length", func(d []byte) { le32(d[512+12:], 1<<31) }, 2, "claims a length"},
+		{"backup CRC", func(d []byte) { d[backup+60] ^= 1 }, 2, "GPT backup header at byte 67108352: CRC is"},
+		{"backup missing", func(d []byte) { clear(d[backup:]) }, 2, "GPT backup header at byte 67108352: missing"},
+		{"backup entries", func(d []byte) { d[backup-32*512+5] ^= 1 }, 2, "GPT backup entries"},
+		{"backup differs", func(d []byte) { d[backup+56] ^= 1; resum(d, backup) }, 2, "differs from the primary"},
+		{"2^32 entries", func(d []byte) { le32(d[512+80:], math.MaxUint32); resum(d, 512) }, 2, "4294967295 entries are claimed"},
+		{"entry size 0", func(d []byte) { le32(d[512+84:], 0); resum(d, 512) }, 2, "an entry of 0 bytes"},
+		{"entry size 2^32", func(d []byte) { le32(d[512+84:], math.MaxUint32); resum(d, 512) }, 2, "an entry of 4294967295 bytes"},
+		{"entries past the end", func(d []byte) { le64(d[512+72:], 1<<40); resum(d, 512) }, 2, "past the end of the disk"},
+		{"entries at 2^64", func(d []byte) { le64(d[512+72:], math.MaxUint64); resum(d, 512) }, 2, "past the end of the disk"},
+		{"own sector", func(d []byte) { le64(d[512+24:], 7); resum(d, 512) }, 2, "says it is in sector 7"},
+		{"partition past the end", func(d []byte) { le64(d[1024+128+40:], 200000); resum(d, 512) }, 2, "partition 2 at byte 9437184: ends at byte"},
+		{"partition of 2^64", func(d []byte) { le64(d[1024+128+40:], math.MaxUint64); resum(d, 512) }, 1, "partition 2"},
+		{"partition backwards", func(d []byte) { le64(d[1024+128+40:], 5); resum(d, 512) }, 1, "partition 2 at byte 512: sectors 18432 to 5"},
+		{"overlap", func(d []byte) { le64(d[1024+128+32:], 4096); resum(d, 512) }, 2, "partition 2 at byte 2097152: overlaps partition 1"},
+		{"both gone", func(d []byte) { d[512+60] ^= 1; d[backup+60] ^= 1 }, 0, "GPT backup header"},
+		{"all gone", func(d []byte) { clear(d[512:1024]); clear(d[backup:]) }, 1, "there is no GPT"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := realDisk(t)
+			c.change(d)
+			info := inspect(t, d)
+			require.Len(t, info.Partitions, c.parts)
+			require.Contains(t, problems(info), c.problem)
+		})
+	}
+}
+
+func TestInspectTruncated(t *testing.T) {
+	d := realDisk(t)
+	for _, size := range []int64{4 * kib, mib, 10 * mib, 64*mib - 512, 64*mib - 1} {
+		info, err := rawimage.Inspect(t.Context(), bytes.NewReader(d[:size]), size)
+		var te *rawimage.TruncatedError
+		require.ErrorAs(t, err, &te, "%d", size)
+		require.ErrorIs(t, err, rawimage.ErrTruncated)
+		require.Equal(t, size, te.Size)
+		require.Equal(t, int64(64*mib), te.Need)
+		require.Contains(t, err.Error(), "67108864")
+		require.Len(t, info.Partitions, map[bool]int{true: 0, false: 2}[size < 17*kib])
+	}
+	grown := append(d, make([]byte, mib)...)
+	info := inspect(t, grown)
+	require.Contains(t, problems(info), "the disk has grown by 1048576 bytes")
+	require.True(t, info.BackupTable)
+}
+
+// mbr makes a disk with a table of (type, start, length) entries.
+func mbr(size int, entries ...[3]uint32) []byte {
+	d := make([]byte, size)
+	putMBR(d, entries...)
+	return d
+}
+
+func putMBR(d []byte, entries ...[3]uint32) {
+	d[510], d[511] = 0x55, 0xaa
+	for i, e := range entries {
+		p := d[446+16*i:]
+		p[4] = byte(e[0])
+		binary.LittleEndian.PutUint32(p[8:], e[1])
+		binary.LittleEndian.PutUint32(p[12:], e[2])
+	}
+}
+
+func TestInspectMBR(t *testing.T) {
+	d := mbr(8*mib, [3]uint32{0x83, 64, 100}, [3]uint32{0x05, 200, 1000}, [3]uint32{0x82, 2000, 8})
+	d[446] = 0x80
+	putMBR(d[200*512:], [3]uint32{0x83, 10, 50}, [3]uint32{0x05, 300, 100})
+	putMBR(d[500*512:], [3]uint32{0x07, 5, 20})
+	info := inspect(t, d)
+	require.Empty(t, info.Problems)
+	require.Equal(t, rawimage.TableMBR, info.Table)
+	var got [][3]int64
+	for _, p := range info.Partitions {
+		got = append(got, [3]int64{int64(p.Number), p.Start / 512, p.Size / 512})
+	}
+	require.Equal(t, [][3]int64{{1, 64, 100}, {5, 210, 50}, {6, 505, 20}, {3, 2000, 8}}, got)
+	require.Equal(t, rawimage.FirmwareBIOS, info.Firmware)
+	require.Equal(t, "active partition 1", info.FirmwareSource)
+	require.Equal(t, int64(2007), info.HighestSector)
+
+	// Sectors of 4096 bytes show only in where the file systems are.
+	d = mbr(8*mib, [3]uint32{0x83, 16, 100})
+	copy(d[16*4096:], "XFSB")
+	info = inspect(t, d)
+	require.Equal(t, int64(4096), info.SectorSize)
+	require.Equal(t, int64(16*4096), info.Partitions[0].Start)
+	require.Equal(t, "xfs", info.Partitions[0].Filesystem)
+}
+
+func TestInspectHostileMBR(t *testing.T) {
+	loop := func(to uint32) []byte {
+		d := mbr(mib, [3]uint32{0x0f, 64, 1000})
+		putMBR(d[64*512:], [3]uint32{0x83, 1, 1}, [3]uint32{0x05, 10, 1})
+		putMBR(d[74*512:], [3]uint32{0x83, 1, 1}, [3]uint32{0x05, to, 1})
+		return d
+	}
+	long := mbr(mib, [3]uint32{0x0f, 64, 1900})
+	for i := uint32(0); i < 900; i++ {
+		putMBR(long[(64+2*i)*512:], [3]uint32{0x83, 1, 1}, [3]uint32{0x05, 2*i + 2, 1})
+	}
+	for _, c := range []struct {
+		name    string
+		disk    []byte
+		problem string
+	}{
+		{"loop to itself", loop(10), "chain of records leads from sector 74 to 74"},
+		{"loop to the first", loop(0), "chain of records leads from sector 74 to 64"},
+		{"out of the extended partition", loop(5000), "chain of records leads"},
+		{"no signature", loop(20), "a record without signature"},
+		{"endless", long, "more than 128 logical partitions"},
+		{"overlap", mbr(mib, [3]uint32{0x83, 10, 100}, [3]uint32{0x83, 20, 10}), "overlaps partition 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) { require.Contains(t, problems(inspect(t, c.disk)), c.problem) })
+	}
+	for _, e := range [][3]uint32{{0x83, 100, 1 << 20}, {0x05, 1 << 30, 1 << 30}, {0xee, 1, 1 << 20}, {0x83, math.MaxUint32, math.MaxUint32}} {
+		_, err := rawimage.Inspect(t.Context(), bytes.NewReader(mbr(mib, e)), mib)
+		var te *rawimage.TruncatedError
+		require.ErrorAs(t, err, &te)
+		require.Equal(t, (int64(e[1])+int64(e[2]))*512, te.Need)
+	}
+}
+
+func TestInspectOther(t *testing.T) {
+	for _, n := range []int{1, 100, 511, 512, 513, 5000, mib} {
+		info := inspect(t, make([]byte, n))
+		require.Equal(t, rawimage.TableNone, info.Table)
+		require.Equal(t, int64(-1), info.HighestSector)
+		require.Empty(t, info.Partitions)
+		require.Equal(t, 1, info.MinDiskGB)
+	}
+	bare := realDisk(t)[mib : 9*mib] // a FAT without a table around it
+	info := inspect(t, bare)
+	require.Equal(t, rawimage.TableNone, info.Table)
+	require.Equal(t, "vfat", info.Hints[0].Value)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := rawimage.Inspect(ctx, bytes.NewReader(bare), int64(len(bare)))
+	require.ErrorIs(t, err, context.Canceled)
+
+	for size, gb := range map[int64]int{1: 1, 1 << 30: 1, 1<<30 + 1: 2, 40 << 30: 40} {
+		im, err := rawimage.Open(sparse(t, size))
+		require.NoError(t, err)
+		info, err := im.Inspect(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, gb, info.MinDiskGB)
+		require.NoError(t, im.Close())
+	}
+}
+
+// Both ways to start, and an arm loader.
+func TestInspectFirmware(t *testing.T) {
+	d := realDisk(t)
+	copy(d[1024+128:], "\x48\x61\x68\x21\x49\x64\x6f\x6e\x74\x4e\x65\x65\x64\x45\x46\x49")
+	resum(d, 512)
+	info := inspect(t, d)
+	require.Equal(t, rawimage.FirmwareBIOS, info.Firmware)
+	require.Equal(t, "BIOS boot partition (partition 2)", info.FirmwareSource)
+
+	i := bytes.Index(d[:9*mib], []byte("BOOTX64 EFI"))
+	require.Positive(t, i)
+	copy(d[i:], "BOOTAA64EFI")
+	info = inspect(t, d)
+	require.Equal(t, rawimage.FirmwareUEFI, info.Firmware)
+	require.Contains(t, info.Hints, rawimage.Hint{Key: "architecture", Value: "arm", Source: "EFI/BOOT/BOOTAA64.EFI on partition 1"})
+}
+
+// What the tools of a Linux system make.
+func TestInspectOracles(t *testing.T) {
+	sfdisk, mkfs := oracle(t, "sfdisk"), oracle(t, "mkfs.vfat")
+	run := func(stdin string, args ...string) {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	name := filepath.Join(t.TempDir(), "disk.raw")
+	require.NoError(t, os.WriteFile(name, nil, 0o600))
+	require.NoError(t, os.Truncate(name, 256*mib))
+	run("label: dos\n2048,8M,ef\n,16M,L,*\n,64M,Ex\n,4M,L\n,5M,L\n,6M,L\n", sfdisk, "-q", name)
+	im, err := rawimage.Open(name)
+	require.NoError(t, err)
+	info, err := im.Inspect(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, im.Close())
+	require.Empty(t, info.Problems)
+	require.Len(t, info.Partitions, 5)
+	require.Equal(t, int64(6*mib), info.Partitions[4].Size)
+	require.Equal(t, 7, info.Partitions[4].Number)
+
+	run("label: gpt\nsector-size: 4096\n", sfdisk, "-q", "--sector-size", "4096", name)
+	im, err = rawimage.Open(name)
+	require.NoError(t, err)
+	info, err = im.Inspect(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, im.Close())
+	require.Empty(t, info.Problems)
+	require.Equal(t, int64(4096), info.SectorSize)
+	require.True(t, info.BackupTable)
+
+	require.NoError(t, os.Truncate(name, 0))
+	require.NoError(t, os.Truncate(name, 256*mib))
+	run("", mkfs, "-F", "32", name)
+	im, err = rawimage.Open(name)
+	require.NoError(t, err)
+	info, err = im.Inspect(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, im.Close())
+	require.Equal(t, rawimage.TableNone, info.Table)
+}
