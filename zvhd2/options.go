@@ -3,6 +3,7 @@ package zvhd2
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
 	"math"
 	"runtime"
 	"time"
@@ -20,6 +21,7 @@ type options struct {
 	progress  func(Progress)
 	cacheSize int64
 	zeros     bool
+	against   *source
 }
 
 // Level selects how hard the compressor tries.
@@ -135,6 +137,19 @@ func WithCacheSize(n int64) Option {
 func WithZeros() Option {
 	return func(o *options) error {
 		o.zeros = true
+		return nil
+	}
+}
+
+// WithAgainst makes [Verify] compare the container with the disk of size bytes
+// in r too, which may know its holes as the source of [Encode] may. The default
+// compares with nothing.
+func WithAgainst(r io.ReaderAt, size int64) Option {
+	return func(o *options) error {
+		if size <= 0 || size > MaxDiskSize {
+			return fmt.Errorf("%w: comparison with %d bytes", ErrOption, size)
+		}
+		o.against = newSource(r, size)
 		return nil
 	}
 }

@@ -11,8 +11,9 @@ import (
 type slot struct {
 	block int64
 	buf   []byte // kept with the slot: what the worker made
-	data  []byte // what the producer handed in, if it hands in data
+	in    []byte // kept with the slot: what the producer hands in, if it hands in data
 	out   []byte // the worker's result; nil: a zero block
+	index int    // for the producer to tell the worker something
 	tag   int    // for the worker to tell the consumer something
 	err   error
 	done  chan struct{}
@@ -47,7 +48,7 @@ func (p *pipeline) run(ctx context.Context) error {
 		return p.produce(func(fill func(*slot)) error {
 			select {
 			case s := <-free:
-				s.data, s.out, s.tag, s.err = nil, nil, 0, nil
+				s.out, s.tag, s.err = nil, 0, nil
 				fill(s)
 				order <- s // never blocks: order and jobs hold every slot
 				jobs <- s
@@ -95,4 +96,37 @@ func (p *pipeline) drain(ctx context.Context, order <-chan *slot, free chan<- *s
 		free <- s
 	}
 	return nil
+}
+
+// forEach runs work over the blocks that produce emits, in no order.
+func forEach(ctx context.Context, workers int, produce func(emit func(block int64) error) error, work func(worker int, block int64) error) error {
+	parent := ctx
+	g, ctx := errgroup.WithContext(ctx)
+	jobs := make(chan int64)
+	g.Go(func() error {
+		defer close(jobs)
+		return produce(func(block int64) error {
+			select {
+			case jobs <- block:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+	for i := range workers {
+		g.Go(func() error {
+			for block := range jobs {
+				if err := work(i, block); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	if parent.Err() != nil {
+		return context.Cause(parent)
+	}
+	return err
 }

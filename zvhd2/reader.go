@@ -122,9 +122,6 @@ func (r *Reader) readFooters() error {
 		}
 		return err
 	}
-	if r.foot.zvhd {
-		return fieldErr(base, "cookie", ErrFormat, "differs from the header's")
-	}
 	if err := compareFooters(head, r.foot, base); err != nil {
 		return err
 	}
@@ -146,6 +143,7 @@ func compareFooters(head, f *footer, base int64) error {
 		off   int64
 		same  bool
 	}{
+		{"cookie", 0, f.zvhd == head.zvhd},
 		{"uuid", offUUID, f.uuid == head.uuid},
 		{"timestamp", offTimestamp, f.timestamp == head.timestamp},
 		{"orig_size", offOrigSize, f.origSize == head.origSize},

@@ -18,14 +18,15 @@ type dataFinder interface {
 
 // source reads blocks of a disk and leaves its holes alone.
 type source struct {
-	r    io.ReaderAt
-	find dataFinder // nil: all is data
-	size int64
+	r     io.ReaderAt
+	find  dataFinder // nil: all is data
+	size  int64
+	block int64 // bytes of a block
 }
 
 func newSource(r io.ReaderAt, size int64) *source {
 	find, _ := r.(dataFinder)
-	return &source{r: r, find: find, size: size}
+	return &source{r: r, find: find, size: size, block: BlockSize}
 }
 
 // nextData is find.NextData with its contract enforced, so that a source that
@@ -57,14 +58,14 @@ func (s *source) nextData(off int64) (start, end int64, err error) {
 // blocks calls emit for each block that has data, in ascending order.
 func (s *source) blocks(emit func(block int64) error) error {
 	for next := int64(0); ; {
-		start, end, err := s.nextData(next * BlockSize)
+		start, end, err := s.nextData(next * s.block)
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		for next = start / BlockSize; next < ceilDiv(end, BlockSize); next++ {
+		for next = start / s.block; next < ceilDiv(end, s.block); next++ {
 			if err := emit(next); err != nil {
 				return err
 			}
@@ -72,11 +73,11 @@ func (s *source) blocks(emit func(block int64) error) error {
 	}
 }
 
-// readBlock fills buf, of BlockSize bytes, with a block: data is read, holes
+// readBlock fills buf, with a block: data is read, holes
 // and what lies past the end are zero. It reports false when all is a hole.
 func (s *source) readBlock(block int64, buf []byte) (bool, error) {
-	base := block * BlockSize
-	limit := min(base+BlockSize, s.size)
+	base := block * s.block
+	limit := min(base+s.block, s.size)
 	pos, any := base, false
 	for pos < limit {
 		start, end, err := s.nextData(pos)

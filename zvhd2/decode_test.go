@@ -1,0 +1,130 @@
+package zvhd2_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/zvhd2"
+)
+
+func TestDecode(t *testing.T) {
+	ctx := context.Background()
+	d := sampleDisk()
+	file := encoded(t, d, d.size)
+	r := open(t, file)
+	want := content(t, r, r.Size())
+	for _, workers := range []int{1, 4} {
+		for _, zeros := range []bool{false, true} {
+			opts := []zvhd2.Option{zvhd2.WithWorkers(workers)}
+			if zeros {
+				opts = append(opts, zvhd2.WithZeros())
+			}
+			name := filepath.Join(t.TempDir(), "raw")
+			require.NoError(t, os.WriteFile(name, bytes.Repeat([]byte{0xee}, 30*mib), 0o600))
+			f, err := os.OpenFile(name, os.O_RDWR, 0)
+			require.NoError(t, err)
+			require.NoError(t, zvhd2.Decode(ctx, f, r, opts...))
+			require.NoError(t, f.Close())
+			got, err := os.ReadFile(name)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(want, got))
+		}
+		var out bytes.Buffer
+		require.NoError(t, zvhd2.DecodeTo(ctx, &out, r, zvhd2.WithWorkers(workers)))
+		require.True(t, bytes.Equal(want, out.Bytes()))
+	}
+}
+
+// plainWriterAt has neither Stat nor Truncate, and old content.
+type plainWriterAt struct {
+	mu sync.Mutex // guards b
+	b  []byte
+}
+
+func (p *plainWriterAt) WriteAt(b []byte, off int64) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return copy(p.b[off:], b), nil
+}
+
+func TestDecodeToDeviceWritesZeros(t *testing.T) {
+	d := sampleDisk()
+	r := open(t, encoded(t, d, d.size))
+	w := &plainWriterAt{b: bytes.Repeat([]byte{0xee}, int(r.Size()))}
+	var last zvhd2.Progress
+	require.NoError(t, zvhd2.Decode(context.Background(), w, r, zvhd2.WithProgress(func(p zvhd2.Progress) { last = p })))
+	require.True(t, bytes.Equal(content(t, r, r.Size()), w.b))
+	require.Equal(t, r.Size(), last.Done)
+	require.Equal(t, r.Size(), last.Written)
+}
+
+func TestDecodeErrors(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := sampleDisk()
+	file := encoded(t, d, d.size)
+	file[4096+48] ^= 0x55
+	r := open(t, file)
+	var fe *zvhd2.FormatError
+	for _, err := range []error{
+		zvhd2.Decode(ctx, &plainWriterAt{b: make([]byte, r.Size())}, r),
+		zvhd2.DecodeTo(ctx, io.Discard, r),
+	} {
+		require.ErrorIs(t, err, zvhd2.ErrPayload)
+		require.ErrorAs(t, err, &fe)
+		require.EqualValues(t, 0, fe.Block)
+		require.EqualValues(t, 4096+48, fe.Offset)
+	}
+	cancel()
+	require.ErrorIs(t, zvhd2.DecodeTo(ctx, io.Discard, r), context.Canceled)
+	require.ErrorIs(t, zvhd2.Decode(ctx, &plainWriterAt{b: make([]byte, r.Size())}, r), context.Canceled)
+}
+
+func TestStreamVectors(t *testing.T) {
+	ctx := context.Background()
+	for _, v := range append(needVectors(t, ".zvhd"), needVectors(t, ".zvhd2")...) {
+		t.Run(v.File, func(t *testing.T) {
+			s, err := zvhd2.NewStreamReader(iotest.OneByteReader(bytes.NewReader(v.data[:4096])))
+			require.NoError(t, err)
+			require.Equal(t, v.RawSize, s.Size())
+			if v.RawSize > 1<<30 {
+				return
+			}
+			s, err = zvhd2.NewStreamReader(iotest.HalfReader(bytes.NewReader(v.data)))
+			require.NoError(t, err)
+			var out bytes.Buffer
+			require.NoError(t, s.DecodeTo(ctx, &out))
+			v.check(t, bytes.NewReader(out.Bytes()))
+			s, err = zvhd2.NewStreamReader(bytes.NewReader(v.data))
+			require.NoError(t, err)
+			f, err := os.Create(filepath.Join(t.TempDir(), "raw"))
+			require.NoError(t, err)
+			defer f.Close()
+			require.NoError(t, s.Decode(ctx, f))
+			v.check(t, f)
+		})
+	}
+}
+
+func TestStreamCut(t *testing.T) {
+	for _, v := range needVectors(t, ".zvhd") {
+		for _, n := range []int{0, 100, 4096, 5000, len(v.data) - 4096, len(v.data) - 1} {
+			s, err := zvhd2.NewStreamReader(bytes.NewReader(v.data[:n]))
+			for err == nil {
+				_, _, err = s.Next()
+			}
+			require.ErrorIs(t, err, zvhd2.ErrTruncated, "%s cut at %d", v.File, n)
+			if s != nil {
+				_, _, again := s.Next()
+				require.Equal(t, err, again)
+			}
+		}
+	}
+}

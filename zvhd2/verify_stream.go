@@ -1,0 +1,82 @@
+package zvhd2
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+)
+
+// stream checks a ZVHD file, which ends at the first problem: no block can be
+// read without those before it.
+func (v *verifier) stream(ctx context.Context, head *footer) error {
+	v.rep.Format = "zvhd"
+	v.r.foot = head
+	s, err := NewStreamReader(io.NewSectionReader(v.r.ra, 0, v.r.size))
+	if err != nil {
+		return v.add(KindHeader, err)
+	}
+	m := startMeter(head.origSize, v.o.progress)
+	defer m.stop()
+	// At most 4 MiB, for a disk of MaxDiskSize.
+	v.r.bitmap = newBitset(make([]byte, ceilDiv(head.maxBlk, 64)*8))
+	other := make([]byte, BlockSize)
+	err = s.each(ctx, func(block int64, data []byte) error {
+		v.rep.Stored++
+		v.rep.Checked++
+		m.data.Add(v.r.blockLen(block))
+		v.r.bitmap.words[block/64] |= 1 << (block % 64)
+		if v.o.against == nil {
+			return nil
+		}
+		if _, err := v.o.against.readBlock(block, other); err != nil {
+			return err
+		}
+		return v.compare(block, data, other)
+	})
+	if err != nil {
+		kind := KindRecord
+		if errors.Is(err, ErrPayload) {
+			kind = KindPayload
+		}
+		return v.add(kind, err)
+	}
+	if s.off != v.r.size {
+		_ = v.note(KindWaste, fieldErr(s.off, "file", ErrFormat, "%d bytes after the end", v.r.size-s.off))
+	}
+	if v.o.against == nil {
+		return nil
+	}
+	if roundUp(v.o.against.size, sectorSize) != head.origSize {
+		_ = v.add(KindContent, fieldErr(0, "size", ErrFormat, "the disk compared with has %d bytes, this one %d", v.o.against.size, head.origSize))
+	}
+	bufs := make([][]byte, v.o.workers)
+	for i := range bufs {
+		bufs[i] = make([]byte, BlockSize)
+	}
+	return v.zeros(ctx, func(w int) []byte { return bufs[w] })
+}
+
+// walk checks the records of a file whose index is of no use, one after the
+// other and from whatever copy of the structure is left.
+func (v *verifier) walk(ctx context.Context, f *footer) error {
+	if f == nil {
+		if f = v.r.foot; f == nil {
+			return nil // nothing says how large blocks are
+		}
+	}
+	sc, err := scan(ctx, v.r, f)
+	if err != nil {
+		return err
+	}
+	for _, d := range sc.damage {
+		_ = v.add(KindRecord, fieldErr(d.start, "record", ErrFormat, "%d bytes that are no record", d.end-d.start))
+	}
+	if sc.eod < 0 {
+		_ = v.add(KindFile, fieldErr(v.r.size, "file", ErrTruncated, "no end of data"))
+	}
+	v.r = sc.view
+	return v.payloads(ctx, sc.entries)
+}
+
+func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
