@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/uploader"
+)
+
+// uploadReport is what upload --json prints. The names are stable.
+type uploadReport struct {
+	Bucket       string  `json:"bucket"`
+	Key          string  `json:"key"`
+	ObjectBytes  int64   `json:"object_bytes"`
+	WireBytes    int64   `json:"wire_bytes"`
+	CopiedBytes  int64   `json:"copied_bytes"`
+	Parts        int     `json:"parts"`
+	ResumedParts int     `json:"resumed_parts"`
+	Retries      int     `json:"retries"`
+	ETag         string  `json:"etag"`
+	Seconds      float64 `json:"seconds"`
+}
+
+type uploadFlags struct {
+	bucketFlags
+	stateDir, partSize, rate string
+	concurrency              int
+	abort, json              bool
+}
+
+func (a *app) uploadCmd() *cobra.Command {
+	var f uploadFlags
+	cmd := &cobra.Command{
+		Use:   "upload [flags] SRC obs://BUCKET/KEY",
+		Short: "upload any file to a bucket, resumable, without sending zeros",
+		Long: `Upload sends SRC, whatever its format, in parallel parts. Parts of nothing but
+zeros are made on the server. An upload that was interrupted goes on where it
+was when the same command is run again; what it needs to know for that lies in
+the state directory and holds no secret.
+
+With --json it prints one object: bucket, key, object_bytes, wire_bytes,
+copied_bytes, parts, resumed_parts, retries, etag, seconds.`,
+		Example: `  fastimage upload --region cn-north-4 disk.zvhd2 obs://images/disk.zvhd2`,
+		Args:    argCount(2, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.upload(cmd.Context(), args[0], args[1], f)
+		},
+	}
+	f.add(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.stateDir, "state-dir", "", "directory for what is needed to resume (default: fastimage in the user's cache directory)")
+	fl.StringVar(&f.partSize, "part-size", "", "size of a part, 5MiB to 5GiB (default: by the size of SRC)")
+	fl.StringVar(&f.rate, "rate-limit", "", "bytes per second at most, for instance 20MiB (default: no limit)")
+	fl.IntVar(&f.concurrency, "concurrency", 4, "parts sent at once, 1 to 64")
+	fl.BoolVar(&f.abort, "abort", false, "remove the parts when the upload fails instead of keeping them to resume")
+	fl.BoolVar(&f.json, "json", false, "print one JSON object on standard output")
+	return cmd
+}
+
+func (f *uploadFlags) options() ([]uploader.Option, error) {
+	opts := []uploader.Option{uploader.WithConcurrency(f.concurrency)}
+	for _, s := range []struct {
+		flag, value string
+		with        func(int64) uploader.Option
+	}{{"--part-size", f.partSize, uploader.WithPartSize}, {"--rate-limit", f.rate, uploader.WithRateLimit}} {
+		if s.value == "" {
+			continue
+		}
+		n, err := parseSize(s.value, 1)
+		if err != nil {
+			return nil, usagef("%s: %w", s.flag, err)
+		}
+		opts = append(opts, s.with(n))
+	}
+	if f.abort {
+		return append(opts, uploader.WithFailureMode(uploader.FailAbort)), nil
+	}
+	dir := f.stateDir
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return nil, usagef("no cache directory: %w; use --state-dir", err)
+		}
+		dir = filepath.Join(cache, "fastimage", "uploads")
+	}
+	store, err := uploader.NewFileStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	return append(opts, uploader.WithStore(store)), nil
+}
+
+func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) error {
+	bucket, key, err := parseObject(target, true)
+	if err != nil {
+		return err
+	}
+	client, err := f.client()
+	if err != nil {
+		return err
+	}
+	opts, err := f.options()
+	if err != nil {
+		return err
+	}
+	src, err := rawimage.Open(name, rawimage.WithAnyFormat())
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	res, err := a.send(ctx, client, src, bucket, key, opts)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return a.printJSON(uploadReport{Bucket: res.Bucket, Key: res.Key, ObjectBytes: res.ObjectBytes, WireBytes: res.WireBytes,
+			CopiedBytes: res.CopiedBytes, Parts: res.Parts, ResumedParts: res.ResumedParts, Retries: res.Retries, ETag: res.ETag, Seconds: res.Seconds})
+	}
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "object  %s%s/%s, %s in %d parts of %s\nsent    %s, copied on the server %s, parts resumed %d, retries %d\ntime    %.2fs\n",
+			obsScheme, res.Bucket, res.Key, size(res.ObjectBytes), res.Parts, size(res.PartSize), size(res.WireBytes), size(res.CopiedBytes), res.ResumedParts, res.Retries, res.Seconds)
+	}
+	_, err = fmt.Fprintln(a.stdout, res.ETag)
+	return err
+}
+
+func (a *app) send(ctx context.Context, client *uploader.Client, src *rawimage.Image, bucket, key string, opts []uploader.Option) (*uploader.Result, error) {
+	show := a.progress()
+	defer show.finish()
+	up, err := uploader.New(client, append(opts, uploader.WithProgress(func(p uploader.Progress) {
+		show.show(step{phase: "upload", done: p.Done, total: p.Total, skipped: p.Copied, sent: p.Wire})
+	}))...)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	res, err := up.UploadReaderAt(ctx, bucket, key, src, src.Size())
+	if err != nil {
+		return nil, err
+	}
+	if res.CleanupErr != nil {
+		show.finish()
+		fmt.Fprintf(a.stderr, "fastimage: warning: %s\n", message(res.CleanupErr))
+	}
+	return res, src.CheckUnchanged()
+}
+
+func (a *app) uploadsCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "uploads",
+		Short: "list or end unfinished uploads",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return usagef("uploads takes list or abort; see 'fastimage uploads --help'")
+		},
+	}
+	cmd.AddCommand(a.uploadsSub("list", "list the unfinished uploads under a prefix"),
+		a.uploadsSub("abort", "end the unfinished uploads under a prefix and remove their parts"))
+	return cmd
+}
+
+// uploadsReport is what uploads --json prints. The names are stable.
+type uploadsReport struct {
+	Uploads []uploadEntry `json:"uploads"`
+}
+
+type uploadEntry struct {
+	Bucket    string    `json:"bucket"`
+	Key       string    `json:"key"`
+	UploadID  string    `json:"upload_id"`
+	Initiated time.Time `json:"initiated"`
+}
+
+func (a *app) uploadsSub(name, short string) *cobra.Command {
+	var f bucketFlags
+	var age time.Duration
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: name + " [flags] obs://BUCKET/PREFIX", Short: short,
+		Long:    "With --json it prints one object: uploads, a list of bucket, key, upload_id, initiated.",
+		Example: "  fastimage uploads " + name + " --older-than 24h obs://images/",
+		Args:    argCount(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			bucket, prefix, err := parseObject(args[0], false)
+			if err != nil {
+				return err
+			}
+			client, err := f.client()
+			if err != nil {
+				return err
+			}
+			before := time.Now().Add(-age)
+			if age == 0 {
+				before = time.Time{}
+			}
+			found, err := uploads(cmd.Context(), client, name == "abort", bucket, prefix, before)
+			if perr := a.printUploads(found, asJSON); perr != nil {
+				return errors.Join(err, perr)
+			}
+			return err
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().DurationVar(&age, "older-than", 0, "only uploads that began this long ago, for instance 24h (default: all)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	return cmd
+}
+
+func uploads(ctx context.Context, c *uploader.Client, abort bool, bucket, prefix string, before time.Time) ([]uploader.Upload, error) {
+	if abort {
+		return c.AbortStale(ctx, bucket, prefix, before)
+	}
+	var all []uploader.Upload
+	for u, err := range c.Stale(ctx, bucket, prefix, before) {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, u)
+	}
+	return all, nil
+}
+
+func (a *app) printUploads(found []uploader.Upload, asJSON bool) error {
+	rep := uploadsReport{Uploads: []uploadEntry{}}
+	for _, u := range found {
+		rep.Uploads = append(rep.Uploads, uploadEntry{u.Bucket, u.Key, u.UploadID, u.Initiated.UTC()})
+	}
+	if asJSON {
+		return a.printJSON(rep)
+	}
+	for _, u := range rep.Uploads {
+		if _, err := fmt.Fprintf(a.stdout, "%s\t%s\t%s%s/%s\n", u.Initiated.Format(time.RFC3339), u.UploadID, obsScheme, u.Bucket, oneLine(u.Key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
