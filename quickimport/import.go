@@ -208,6 +208,10 @@ func (im *importer) sendZVHD2(ctx context.Context, up *uploader.Uploader) error 
 	if im.o.workers > 0 {
 		opts = append(opts, zvhd2.WithWorkers(im.o.workers))
 	}
+	most, err := im.maxObject()
+	if err != nil {
+		return err
+	}
 	pr, pw := io.Pipe()
 	var sum *zvhd2.Summary
 	var sent *uploader.Result
@@ -218,7 +222,7 @@ func (im *importer) sendZVHD2(ctx context.Context, up *uploader.Uploader) error 
 		return err
 	})
 	g.Go(func() (err error) {
-		sent, err = up.UploadStream(gctx, im.img.Bucket, im.img.Key, pr, zvhd2.MaxSize(im.src.Size()))
+		sent, err = up.UploadStream(gctx, im.img.Bucket, im.img.Key, pr, most)
 		pr.CloseWithError(err)
 		return err
 	})
@@ -234,6 +238,26 @@ func (im *importer) sendZVHD2(ctx context.Context, up *uploader.Uploader) error 
 	}
 	im.res.DataBytes, im.res.ObjectBytes, im.res.WireBytes = sum.DataBytes, sent.ObjectBytes, sent.WireBytes
 	return nil
+}
+
+// maxObject bounds the container's size by the blocks that the source's
+// extents touch: a hole cannot become a record. So the parts of a sparse disk,
+// and the memory they take, are small however large the disk is; an empty one
+// still has its tables.
+func (im *importer) maxObject() (int64, error) {
+	const block = zvhd2.BlockSize
+	touched, last := int64(0), int64(-1)
+	for e, err := range im.src.Extents() {
+		if err != nil {
+			return 0, err
+		}
+		first := max(e.Offset/block, last+1)
+		last = (e.End() - 1) / block
+		touched += max(last-first+1, 0)
+	}
+	// MaxSize(0) counts header and footers, the bitmap has a bit per block of the disk.
+	tables := (im.src.Size()/block/8 + 4096 + 4095) / 4096 * 4096
+	return min(zvhd2.MaxSize(im.src.Size()), zvhd2.MaxSize(touched*block)+tables), nil
 }
 
 func (im *importer) create(ctx context.Context) (err error) {
