@@ -117,15 +117,22 @@ func (r *Reader) readFooters() error {
 	}
 	base := r.size - pageSize
 	if r.foot, err = r.readFooter(base); err != nil {
-		if errors.Is(err, ErrFormat) && err.(*FormatError).Field == "cookie" {
-			err = fieldErr(base, "cookie", ErrTruncated, "no index footer at the end")
-		}
-		return err
+		return missingFooter(err, base)
 	}
 	if err := compareFooters(head, r.foot, base); err != nil {
 		return err
 	}
 	return r.foot.checkLayout(r.size)
+}
+
+// missingFooter makes of an index footer without its cookie what it most
+// likely is: a file that was cut off.
+func missingFooter(err error, base int64) error {
+	var fe *FormatError
+	if errors.As(err, &fe) && fe.Field == "cookie" {
+		return fieldErr(base, "cookie", ErrTruncated, "no index footer at the end")
+	}
+	return err
 }
 
 func (r *Reader) readFooter(off int64) (*footer, error) {

@@ -46,7 +46,7 @@ type Report struct {
 	Checked  int64     `json:"checked"`  // of these, payloads that decompress to a block
 	Compared bool      `json:"compared"` // with another disk
 	Problems []Problem `json:"problems"` // by file offset
-	Notes    []Problem `json:"notes"`    // tolerated: stale checksum, waste
+	Notes    []Problem `json:"notes"`    // tolerated: stale checksum, padding, waste
 }
 
 // OK reports whether nothing is wrong. Notes do not count.
@@ -141,6 +141,9 @@ func (v *verifier) footer(off int64, kind Kind, stale bool) (*footer, error) {
 		return nil, v.add(kind, err)
 	}
 	f, err := parseFooter(b, off, stale)
+	if err != nil && kind == KindFooter {
+		err = missingFooter(err, off)
+	}
 	if err != nil {
 		return nil, v.add(kind, err)
 	}
@@ -358,13 +361,14 @@ func (v *verifier) payload(d *decoder, e entry, block, other []byte) error {
 	return v.compare(e.block, block, other)
 }
 
-// recordDetails checks the bytes of a record that carry nothing.
+// recordDetails checks the bytes of a record that carry nothing. The vendor's
+// tool pads with what its buffer held before, so padding is only noted.
 func (v *verifier) recordDetails(rec []byte, payload int64, e entry) {
 	if !isZero(rec[20:recordHeader]) {
 		_ = v.add(KindRecord, blockErr(e.block, e.offset+20, "record.reserved", ErrFormat, "not zero"))
 	}
 	if !isZero(rec[recordHeader+payload : e.length-recordTrailer]) {
-		_ = v.add(KindRecord, blockErr(e.block, e.offset+recordHeader+payload, "record.padding", ErrFormat, "not zero"))
+		_ = v.note(KindWaste, blockErr(e.block, e.offset+recordHeader+payload, "record.padding", ErrFormat, "not zero"))
 	}
 }
 

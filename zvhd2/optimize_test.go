@@ -1,0 +1,154 @@
+package zvhd2_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/zvhd2"
+)
+
+func optimized(t testing.TB, file []byte, opts ...zvhd2.Option) ([]byte, *zvhd2.OptimizeReport) {
+	t.Helper()
+	var out bytes.Buffer
+	rep, err := zvhd2.Optimize(context.Background(), &out, bytes.NewReader(file), int64(len(file)), opts...)
+	require.NoError(t, err)
+	require.EqualValues(t, out.Len(), rep.FileSize)
+	require.Equal(t, int64(len(file)-out.Len()), rep.SavedBytes)
+	return out.Bytes(), rep
+}
+
+func TestOptimizeVectors(t *testing.T) {
+	for _, v := range append(needVectors(t, ".zvhd"), needVectors(t, ".zvhd2")...) {
+		t.Run(v.File, func(t *testing.T) {
+			out, rep := optimized(t, v.data)
+			v.check(t, open(t, out))
+			check := verify(t, out)
+			require.Empty(t, check.Problems)
+			require.Empty(t, check.Notes)
+			require.EqualValues(t, len(v.Stored), rep.StoredBlocks)
+			switch v.File {
+			case "gaps.zvhd2", "gaps-fullindex.zvhd2", "small.zvhd2", "twoseg.zvhd2":
+				require.Zero(t, rep.Recompressed, "payloads by the vendor are canonical")
+			case "gaps-zlib.zvhd2", "gaps.zvhd", "chain.zvhd":
+				require.Zero(t, rep.Carried)
+			}
+			again, _ := optimized(t, out)
+			require.True(t, bytes.Equal(out, again), "canonical stays as it is")
+			_, rep = optimized(t, out, zvhd2.WithLevel(zvhd2.Fastest))
+			require.Zero(t, rep.Carried)
+		})
+	}
+}
+
+func TestOptimizeDropsZerosAndWaste(t *testing.T) {
+	d := newDisk(8*mib, map[int64][]byte{0: text(1, 8*mib)})
+	zero := make([]byte, 2*mib)
+	b := builder{size: d.size, block: 2 * mib, order: []int64{3, 1, 0, 2}, payload: func(n int64, raw []byte) []byte {
+		if n == 2 {
+			raw = zero
+		}
+		return zstdFrame(raw) // with checksum, so not canonical
+	}}
+	file := b.build(t, d)
+	out, rep := optimized(t, file)
+	require.EqualValues(t, 1, rep.DroppedZeros)
+	require.EqualValues(t, 3, rep.Recompressed)
+	checkContainer(t, out, d.size, [16]byte{}, 0, uint64(d.size/512/17/4)<<16|4<<8|17)
+	want := content(t, d, d.size)
+	clear(want[4*mib : 6*mib])
+	require.True(t, bytes.Equal(want, content(t, open(t, out), d.size)))
+}
+
+func TestOptimizeStream(t *testing.T) {
+	for _, v := range needVectors(t, ".zvhd") {
+		var out bytes.Buffer
+		rep, err := zvhd2.OptimizeStream(context.Background(), &out, bytes.NewReader(v.data))
+		require.NoError(t, err)
+		require.EqualValues(t, len(v.data), rep.InputSize)
+		v.check(t, open(t, out.Bytes()))
+	}
+}
+
+func TestRecoverCutAnywhere(t *testing.T) {
+	d := sampleDisk()
+	file := encoded(t, d, d.size)
+	want := content(t, d, d.size)
+	var blocks []zvhd2.Block
+	for b, err := range open(t, file).Blocks() {
+		require.NoError(t, err)
+		blocks = append(blocks, b)
+	}
+	cuts := []int64{4096, 4097, int64(len(file)) - 1, int64(len(file)) - 4096, int64(len(file)) - 9000}
+	for _, b := range blocks {
+		cuts = append(cuts, b.FileOffset+10, b.FileOffset+b.FileLength-1, b.FileOffset+b.FileLength)
+	}
+	for _, cut := range cuts {
+		t.Run(fmt.Sprint(cut), func(t *testing.T) {
+			var out bytes.Buffer
+			rep, err := zvhd2.Recover(context.Background(), &out, bytes.NewReader(file[:cut]), cut)
+			require.NoError(t, err)
+			got := content(t, open(t, out.Bytes()), d.size)
+			next := int64(0)
+			for _, b := range blocks {
+				if b.FileOffset+b.FileLength <= cut {
+					require.True(t, bytes.Equal(want[b.Offset:min(b.Offset+b.Length, d.size)], got[b.Offset:min(b.Offset+b.Length, d.size)]))
+					next = b.Number + 1
+				}
+			}
+			require.Empty(t, rep.Lost)
+			if rep.CutOff && next < 11 {
+				require.Equal(t, []zvhd2.BlockRange{{First: next, Last: 10}}, rep.Doubtful)
+			} else {
+				require.True(t, rep.Complete())
+			}
+			require.True(t, verify(t, out.Bytes()).OK())
+		})
+	}
+}
+
+func TestRecoverDamage(t *testing.T) {
+	d := sampleDisk()
+	file := encoded(t, d, d.size)
+	var offs []int64
+	for b, err := range open(t, file).Blocks() {
+		require.NoError(t, err)
+		offs = append(offs, b.FileOffset)
+	}
+	file[offs[1]] ^= 1    // record of block 1 gone
+	file[offs[3]+48] ^= 1 // payload of block 4 damaged
+	recovered := func(file []byte) *zvhd2.RecoverReport {
+		rep, err := zvhd2.Recover(context.Background(), io.Discard, bytes.NewReader(file), int64(len(file)))
+		require.NoError(t, err)
+		return rep
+	}
+	rep := recovered(file)
+	require.Equal(t, []zvhd2.BlockRange{{First: 1, Last: 1}, {First: 4, Last: 4}}, rep.Lost, "by the bitmap")
+	require.Empty(t, rep.Doubtful)
+	require.EqualValues(t, 5, rep.Recovered)
+	rep = recovered(file[:len(file)-4096])
+	require.Equal(t, []zvhd2.BlockRange{{First: 4, Last: 4}}, rep.Lost)
+	require.Equal(t, []zvhd2.BlockRange{{First: 1, Last: 2}}, rep.Doubtful)
+	require.False(t, rep.Complete())
+	file[0] ^= 1 // the header too: the index footer stands in
+	require.EqualValues(t, 5, recovered(file).Recovered)
+}
+
+func TestRecoverVectors(t *testing.T) {
+	for _, v := range append(needVectors(t, ".zvhd"), needVectors(t, ".zvhd2")...) {
+		var out bytes.Buffer
+		rep, err := zvhd2.Recover(context.Background(), &out, bytes.NewReader(v.data), int64(len(v.data)))
+		require.NoError(t, err, v.File)
+		require.True(t, rep.Complete(), v.File)
+		v.check(t, open(t, out.Bytes()))
+		for cut := 4096; cut < len(v.data); cut += len(v.data)/7 + 1 {
+			rep, err := zvhd2.Recover(context.Background(), io.Discard, bytes.NewReader(v.data[:cut]), int64(cut))
+			require.NoError(t, err)
+			require.LessOrEqual(t, rep.Recovered, int64(len(v.Stored)))
+		}
+	}
+}
