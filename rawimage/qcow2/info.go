@@ -1,0 +1,88 @@
+package qcow2
+
+import (
+	"io"
+	"slices"
+)
+
+// Info is what an image says of itself.
+type Info struct {
+	Version        int    // 2 or 3
+	Size           int64  // of the disk, as Reader.Size
+	HeaderSize     int64  // of the disk, as it stands in the header
+	ClusterSize    int64  // 512 bytes to 2 MiB
+	SubclusterSize int64  // 0 without extended L2 entries
+	Compression    string // "zlib" or "zstd", of clusters that are compressed
+	RefcountBits   int
+
+	// Features names the bits that are set, of all three sets.
+	Features      []string
+	Dirty         bool // reference counts may be wrong; the disk is not
+	Corrupt       bool // damage was found by whoever had the image open
+	LazyRefcounts bool
+	ExtendedL2    bool
+
+	ExternalData    bool // clusters are in an external data file
+	RawExternalData bool // which is a RAW image by itself
+	DataFile        string
+	BackingFile     string
+	BackingFormat   string // "" when the image does not say
+
+	Snapshots     []Snapshot // the first 1024
+	SnapshotCount int
+}
+
+func (i *Info) clone() Info {
+	c := *i
+	c.Features = slices.Clone(c.Features)
+	c.Snapshots = slices.Clone(c.Snapshots)
+	return c
+}
+
+// ReadInfo returns what the image of size bytes in ra says of itself without
+// going to its disk, so also of an image that needs other files.
+func ReadInfo(ra io.ReaderAt, size int64) (*Info, error) {
+	h, err := parseHeader(ra, max(size, 0))
+	if err != nil {
+		return nil, err
+	}
+	return newInfo(ra, size, h)
+}
+
+func newInfo(ra io.ReaderAt, size int64, h *header) (*Info, error) {
+	snapshots, err := readSnapshots(ra, size, h)
+	if err != nil {
+		return nil, err
+	}
+	i := &Info{
+		Version:         h.version,
+		Size:            h.size,
+		HeaderSize:      int64(h.rawSize),
+		ClusterSize:     h.geo.clusterSize,
+		Compression:     "zlib",
+		RefcountBits:    1 << h.refcountOrder,
+		Dirty:           h.incompatible&featDirty != 0,
+		Corrupt:         h.incompatible&featCorrupt != 0,
+		LazyRefcounts:   h.compatible&compatLazyRefcounts != 0,
+		ExtendedL2:      h.geo.extended,
+		ExternalData:    h.incompatible&featDataFile != 0,
+		RawExternalData: h.autoclear&autoclearRawData != 0,
+		DataFile:        h.dataFile,
+		BackingFile:     h.backingFile,
+		BackingFormat:   h.backingFormat,
+		Snapshots:       snapshots,
+		SnapshotCount:   int(h.numSnapshots),
+	}
+	if h.geo.extended {
+		i.SubclusterSize = h.geo.unit
+	}
+	if h.compression == compressionZstd {
+		i.Compression = "zstd"
+	}
+	for kind, set := range [...]uint64{h.incompatible, h.compatible, h.autoclear} {
+		for ; set != 0; set &= set - 1 {
+			i.Features = append(i.Features, h.featureName(byte(kind), lowestBit(set)))
+		}
+	}
+	return i, nil
+}

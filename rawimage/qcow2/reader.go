@@ -1,0 +1,271 @@
+package qcow2
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// layer is what a Reader reads unallocated clusters from.
+type layer interface {
+	io.ReaderAt
+	Size() int64
+	NextData(off int64) (start, end int64, err error)
+}
+
+// Reader reads the disk of an image. It implements [io.ReaderAt] and may be
+// used by any number of goroutines at once.
+type Reader struct {
+	ra   io.ReaderAt // the image
+	size int64
+	*header
+	info *Info
+
+	data     io.ReaderAt // where clusters that are not compressed are
+	dataSize int64
+	backing  layer // nil when there is none
+	closers  []io.Closer
+	closed   atomic.Bool
+
+	l1       []uint64 // offsets of the L2 tables, 0 for none
+	slices   *cache   // parts of L2 tables, by offset
+	clusters *cache   // decompressed clusters, by L2 entry
+	comp     decompressor
+	scratch  sync.Pool // of *[]byte, compressed data
+
+	lastRun atomic.Pointer[run]
+}
+
+// NewReader reads the image of size bytes in ra. Header, L1 table and snapshot
+// table are read and checked here, L2 tables as they are needed. ra must be
+// safe for concurrent use and not change. It is never closed; the Reader is
+// to be closed when an option let it open other files.
+func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	if size < 0 {
+		return nil, fmt.Errorf("qcow2: size %d: %w", size, fs.ErrInvalid)
+	}
+	files, err := newFiles(o)
+	if err != nil {
+		return nil, err
+	}
+	defer files.close()
+	return newReader(ra, size, o, files)
+}
+
+func newReader(ra io.ReaderAt, size int64, o *options, files *files) (*Reader, error) {
+	r := &Reader{ra: ra, size: size, data: ra, dataSize: size}
+	var err error
+	if r.header, err = parseHeader(ra, size); err != nil {
+		return nil, err
+	}
+	if r.info, err = newInfo(ra, size, r.header); err != nil {
+		return nil, err
+	}
+	if err := r.loadL1(); err != nil {
+		return nil, err
+	}
+	if r.comp, err = newDecompressor(r.compression); err != nil {
+		return nil, err
+	}
+	r.slices = newCache(l2Cache, r.geo.sliceSize)
+	r.clusters = newCache(int64(o.cacheSize), r.geo.clusterSize)
+	if err := r.openOthers(o, files); err != nil {
+		_ = r.Close() // of what was opened before
+		return nil, err
+	}
+	return r, nil
+}
+
+// loadL1 reads the L1 table as far as the disk goes and checks what it points
+// to. No two entries may share an L2 table: in an honest image they never do,
+// and in another one they would make a small file endless to walk through.
+func (r *Reader) loadL1() error {
+	n := r.geo.l1Needed(r.header.size)
+	if n == 0 {
+		return nil
+	}
+	if r.l1Offset == 0 || r.l1Offset > r.size-n*8 {
+		return bad(offL1Offset, "l1_table_offset", "a table of %d entries at %#x does not fit in the file", n, r.l1Offset)
+	}
+	raw := make([]byte, n*8)
+	if err := readFull(r.ra, raw, r.l1Offset); err != nil {
+		return err
+	}
+	r.l1 = make([]uint64, n)
+	type entry struct {
+		off uint64
+		i   int
+	}
+	var used []entry
+	for i := range r.l1 {
+		off := binary.BigEndian.Uint64(raw[i*8:]) & offsetMask
+		if off == 0 {
+			continue
+		}
+		if err := r.checkL2(int64(off), i); err != nil {
+			return err
+		}
+		r.l1[i] = off
+		used = append(used, entry{off, i})
+	}
+	slices.SortFunc(used, func(a, b entry) int { return cmp.Or(cmp.Compare(a.off, b.off), a.i-b.i) })
+	for k := 1; k < len(used); k++ {
+		if used[k].off == used[k-1].off {
+			return bad(r.l1Offset+int64(used[k].i)*8, "L1 entry", "L2 table at %#x is that of entry %d already", used[k].off, used[k-1].i)
+		}
+	}
+	return nil
+}
+
+// checkL2 checks the place of the L2 table of entry i.
+func (r *Reader) checkL2(off int64, i int) error {
+	at, cs := r.l1Offset+int64(i)*8, r.geo.clusterSize
+	switch {
+	case off%cs != 0:
+		return bad(at, "L1 entry", "L2 table at %#x is not at a cluster boundary", off)
+	case off > r.size-cs:
+		return bad(at, "L1 entry", "L2 table at %#x is beyond the end of the file", off)
+	case off < r.l1Offset+int64(len(r.l1))*8 && off+cs > r.l1Offset:
+		return bad(at, "L1 entry", "L2 table at %#x is in the L1 table", off)
+	}
+	return nil
+}
+
+// Size returns the size of the disk in bytes: that of the header, without what
+// is left of it after the last whole sector of 512 bytes, as in QEMU.
+func (r *Reader) Size() int64 { return r.header.size }
+
+// Info returns what the image says of itself.
+func (r *Reader) Info() Info { return r.info.clone() }
+
+// Close closes the files that were opened because of an option, not the
+// image itself. Reads fail afterwards.
+func (r *Reader) Close() error {
+	if r.closed.Swap(true) {
+		return nil
+	}
+	var errs []error
+	for _, c := range r.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// ReadAt reads the disk, as [io.ReaderAt] has it.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("qcow2: read at %d: %w", off, fs.ErrInvalid)
+	}
+	if r.closed.Load() {
+		return 0, ErrClosed
+	}
+	if off >= r.Size() {
+		return 0, io.EOF
+	}
+	var end error
+	if int64(len(p)) > r.Size()-off {
+		p, end = p[:r.Size()-off], io.EOF
+	}
+	for n := 0; n < len(p); {
+		m, err := r.readRun(p[n:], off+int64(n))
+		if err != nil {
+			return n, err
+		}
+		n += m
+	}
+	return len(p), end
+}
+
+// readRun reads the start of p that is of one kind and returns its length.
+func (r *Reader) readRun(p []byte, off int64) (int, error) {
+	m, err := r.locate(off, int64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	p = p[:m.length]
+	switch m.kind {
+	case kindData:
+		err = r.readData(p, m)
+	case kindCompressed:
+		err = r.readCompressed(p, off, m)
+	case kindUnallocated:
+		err = r.readBacking(p, off)
+	default:
+		clear(p)
+	}
+	return len(p), err
+}
+
+// readData reads clusters that are stored as they are. A file may end inside
+// its last cluster, the rest of which is zeros then.
+func (r *Reader) readData(p []byte, m mapping) error {
+	n := min(int64(len(p)), max(r.dataSize-m.host, 0))
+	if err := readFull(r.data, p[:n], m.host); err != nil {
+		return err
+	}
+	clear(p[n:])
+	return nil
+}
+
+// readBacking reads what the image does not have itself.
+func (r *Reader) readBacking(p []byte, off int64) error {
+	n := 0
+	if r.backing != nil && off < r.backing.Size() {
+		n = int(min(int64(len(p)), r.backing.Size()-off))
+		if k, err := r.backing.ReadAt(p[:n], off); k < n {
+			return fmt.Errorf("qcow2: backing file: %w", cmp.Or(err, io.ErrUnexpectedEOF))
+		}
+	}
+	clear(p[n:])
+	return nil
+}
+
+// readCompressed reads part of one compressed cluster. A whole one goes
+// straight to where it is wanted; a part comes from the cache.
+func (r *Reader) readCompressed(p []byte, off int64, m mapping) error {
+	if int64(len(p)) == r.geo.clusterSize {
+		return r.decompress(p, m)
+	}
+	data, err := r.clusters.get(m.entry, func() ([]byte, error) {
+		b := make([]byte, r.geo.clusterSize)
+		return b, r.decompress(b, m)
+	})
+	if err != nil {
+		return err
+	}
+	copy(p, data[off&(r.geo.clusterSize-1):])
+	return nil
+}
+
+// decompress expands a compressed cluster into dst.
+func (r *Reader) decompress(dst []byte, m mapping) error {
+	off, length := r.geo.compressed(m.entry)
+	if off >= r.size {
+		return bad(m.at, "L2 entry", "compressed cluster at %#x is beyond the end of the file", off)
+	}
+	buf, _ := r.scratch.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	defer r.scratch.Put(buf)
+	// The last sector may be cut short by the end of the file.
+	length = min(length, r.size-off)
+	*buf = slices.Grow((*buf)[:0], int(length))[:length]
+	if err := readFull(r.ra, *buf, off); err != nil {
+		return err
+	}
+	if err := r.comp.decompress(dst, *buf); err != nil {
+		return bad(off, "compressed cluster", "%w", err)
+	}
+	return nil
+}

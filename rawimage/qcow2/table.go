@@ -1,0 +1,196 @@
+package qcow2
+
+import "encoding/binary"
+
+// kind is the state of a cluster or subcluster.
+type kind uint8
+
+const (
+	kindUnallocated kind = iota // in the backing file, or zeros
+	kindZero
+	kindData
+	kindCompressed
+)
+
+// mapping says where a run of bytes of the disk is.
+type mapping struct {
+	kind   kind
+	length int64
+	host   int64  // kindData: place of the first byte in the data file
+	entry  uint64 // kindCompressed: the L2 entry
+	at     int64  // place of the L2 entry in the image
+}
+
+// locate maps the bytes of the disk at off, up to want of them: as many as are
+// of one kind and, when they are data, in one piece.
+func (r *Reader) locate(off, want int64) (mapping, error) {
+	m, err := r.unitAt(off)
+	if err != nil {
+		return m, err
+	}
+	for m.length < want && m.kind != kindCompressed {
+		next, err := r.unitAt(off + m.length)
+		if err != nil || next.kind != m.kind || m.kind == kindData && next.host != m.host+m.length {
+			// An error shows when the read gets there.
+			break
+		}
+		m.length += next.length
+	}
+	m.length = min(m.length, want)
+	return m, nil
+}
+
+// run is as locate, for extents: data in one or more pieces, compressed or
+// not, counts as kindData. It ends with the slice of the L2 table at the
+// latest, or with the last of adjacent L1 entries that have none.
+func (r *Reader) run(off int64) (k kind, end int64, err error) {
+	if r.l1[off/r.geo.l2Span] == 0 {
+		i := off/r.geo.l2Span + 1
+		for i < int64(len(r.l1)) && r.l1[i] == 0 {
+			i++
+		}
+		return kindUnallocated, min(i*r.geo.l2Span, r.Size()), nil
+	}
+	s, err := r.slice(off)
+	if err != nil {
+		return 0, 0, err
+	}
+	end = off
+	for end < s.end {
+		m, err := r.unit(s, end)
+		if err != nil && end == off {
+			return 0, 0, err
+		} else if err != nil {
+			break // shows when the caller gets there
+		}
+		if m.kind == kindCompressed {
+			m.kind = kindData
+		}
+		if end == off {
+			k = m.kind
+		} else if m.kind != k {
+			break
+		}
+		end += m.length
+	}
+	return k, min(end, r.Size()), nil
+}
+
+// slice is the part of an L2 table that maps the disk from start to end.
+type slice struct {
+	data       []byte
+	off        int64 // in the image
+	start, end int64
+}
+
+// slice reads the part of the L2 table for off, which there must be.
+func (r *Reader) slice(off int64) (slice, error) {
+	g := &r.geo
+	start := off - off%g.sliceSpan
+	at := int64(r.l1[off/g.l2Span]) + start%g.l2Span/g.sliceSpan*g.sliceSize
+	data, err := r.slices.get(uint64(at), func() ([]byte, error) {
+		b := make([]byte, g.sliceSize)
+		return b, readFull(r.ra, b, at)
+	})
+	return slice{data, at, start, min(start+g.sliceSpan, r.Size())}, err
+}
+
+// unitAt maps the unit off is in, from off on.
+func (r *Reader) unitAt(off int64) (mapping, error) {
+	if r.l1[off/r.geo.l2Span] == 0 {
+		return mapping{kind: kindUnallocated, length: r.geo.l2Span - off%r.geo.l2Span}, nil
+	}
+	s, err := r.slice(off)
+	if err != nil {
+		return mapping{}, err
+	}
+	return r.unit(s, off)
+}
+
+// unit maps the cluster or subcluster off is in, from off on.
+func (r *Reader) unit(s slice, off int64) (mapping, error) {
+	g := &r.geo
+	i := (off - s.start) >> g.clusterBits * g.entrySize
+	entry := binary.BigEndian.Uint64(s.data[i:])
+	m := mapping{at: s.off + i, length: g.unit - off&(g.unit-1)}
+	if entry&flagCompressed != 0 {
+		m.kind, m.entry = kindCompressed, entry&^flagCopied
+		m.length = g.clusterSize - off&(g.clusterSize-1)
+		return m, r.checkCompressed(m)
+	}
+	host := int64(entry & offsetMask)
+	// Offset 0 is a cluster only in an external data file.
+	allocated := host != 0 || r.incompatible&featDataFile != 0 && entry&flagCopied != 0
+	var err error
+	if g.extended {
+		bitmap := binary.BigEndian.Uint64(s.data[i+8:])
+		m.kind, err = r.subcluster(m, bitmap, off, allocated)
+	} else {
+		m.kind, err = r.cluster(m, entry, allocated)
+	}
+	if err != nil || m.kind != kindData {
+		return m, err
+	}
+	if err := r.checkHost(m, host, off); err != nil {
+		return m, err
+	}
+	m.host = host + off&(g.clusterSize-1)
+	return m, nil
+}
+
+// cluster is the kind of a standard cluster.
+func (r *Reader) cluster(m mapping, entry uint64, allocated bool) (kind, error) {
+	switch {
+	case entry&flagZero != 0 && r.version < 3:
+		return 0, bad(m.at, "L2 entry", "zero cluster in an image of version %d", r.version)
+	case entry&flagZero != 0:
+		return kindZero, nil
+	case allocated:
+		return kindData, nil
+	}
+	return kindUnallocated, nil
+}
+
+// subcluster is the kind of the subcluster off is in.
+func (r *Reader) subcluster(m mapping, bitmap uint64, off int64, allocated bool) (kind, error) {
+	if bitmap>>32&bitmap != 0 {
+		return 0, bad(m.at+8, "subcluster bitmap", "%#x has subclusters that are both allocated and zero", bitmap)
+	}
+	bit := uint64(1) << (off & (r.geo.clusterSize - 1) / r.geo.unit)
+	switch {
+	case bitmap>>32&bit != 0:
+		return kindZero, nil
+	case bitmap&bit == 0:
+		return kindUnallocated, nil
+	case !allocated:
+		return 0, bad(m.at+8, "subcluster bitmap", "%#x has allocated subclusters in a cluster without a place", bitmap)
+	}
+	return kindData, nil
+}
+
+// checkCompressed checks the place of a compressed cluster.
+func (r *Reader) checkCompressed(m mapping) error {
+	if r.incompatible&featDataFile != 0 {
+		return bad(m.at, "L2 entry", "compressed cluster in an image with an external data file")
+	}
+	if off, _ := r.geo.compressed(m.entry); off >= r.size {
+		return bad(m.at, "L2 entry", "compressed cluster at %#x is beyond the end of the file", off)
+	}
+	return nil
+}
+
+// checkHost checks the place of a cluster that is stored as it is. One that
+// starts beyond the end of the file is not zeros, it is missing: whoever
+// writes images makes the file as long as its clusters, but for the end of
+// the last one.
+func (r *Reader) checkHost(m mapping, host, off int64) error {
+	switch {
+	case host&(r.geo.clusterSize-1) != 0:
+		return bad(m.at, "L2 entry", "cluster at %#x is not at a cluster boundary", host)
+	case r.incompatible&featDataFile != 0 && host != off&^(r.geo.clusterSize-1):
+		return bad(m.at, "L2 entry", "cluster at %#x of the external data file is not at its place on the disk", host)
+	case host >= r.dataSize:
+		return bad(m.at, "L2 entry", "cluster at %#x is beyond the end of the file", host)
+	}
+	return nil
+}
