@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync/atomic"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -71,7 +72,7 @@ func (c *compressor) record(worker int, s *slot, src []byte) error {
 	}
 	level := c.level
 	if level == Auto {
-		level = c.auto.pick()
+		level = Level(c.auto.level.Load())
 	}
 	enc, err := w.encoder(level)
 	if err != nil {
@@ -110,27 +111,44 @@ func (w *worker) encoder(level Level) (*zstd.Encoder, error) {
 	return w.enc[level], nil
 }
 
-// pace is the controller behind [Auto]. The consumer tells it, at each block,
-// whether finished blocks wait for the output or the output waits for blocks;
-// the level follows one step at a time.
+// pace is the controller behind [Auto]. It weighs, over the last blocks, the
+// time that the output waited for blocks against the time it was busy with
+// them, and moves the level a step when one of the two is the bottleneck. Best
+// is left out: its tables take 34 MiB a worker for a few percent.
 type pace struct {
-	level   atomic.Int64
-	backlog atomic.Int64 // finished blocks that the output has not taken
-	depth   int64
+	level atomic.Int64 // read by workers; what follows is observe's alone
+
+	wait, busy float64 // seconds, decaying
+	delay      int     // blocks until a step shows in the times
+	hold       int     // blocks to go before the next step
 }
 
-// pick is asked by a worker about to compress. Best is left out: its tables
-// take 34 MiB a worker for a few percent.
-func (p *pace) pick() Level {
-	l := p.level.Load()
-	switch backlog := p.backlog.Load(); {
-	case backlog == 0 && l > int64(Fastest):
-		l--
-	case backlog > p.depth/2 && l < int64(Better):
-		l++
+// Share of the time that the output waits above which the compressor is held
+// for the bottleneck, and below which the output is. In between both keep up.
+const (
+	waitHigh = 0.30
+	waitLow  = 0.10
+)
+
+func (p *pace) observe(wait, busy time.Duration) {
+	const keep = 0.75 // about the last four blocks count
+	p.wait = p.wait*keep + wait.Seconds()
+	p.busy = p.busy*keep + busy.Seconds()
+	if p.hold--; p.hold > 0 {
+		return
 	}
-	p.level.Store(l)
-	return Level(l)
+	level := p.level.Load()
+	share := p.wait / max(p.wait+p.busy, 1e-9)
+	switch {
+	case share > waitHigh && level > int64(Fastest):
+		level--
+	case share < waitLow && level < int64(Better):
+		level++
+	default:
+		return
+	}
+	p.level.Store(level)
+	p.hold = p.delay
 }
 
 // The probe looks at probeChunks runs of probeSize bytes spread over a block.

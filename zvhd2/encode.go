@@ -90,11 +90,10 @@ func newEncoder(w io.Writer, f footer, o *options) *encoder {
 // of zeros.
 func (e *encoder) run(ctx context.Context, produce func(func(func(*slot)) error) error, work func(int, *slot) error) (*Summary, error) {
 	p := &pipeline{workers: e.o.workers, depth: depthFor(e.o.workers), produce: produce, consume: e.consume}
-	e.comp.auto.depth = int64(p.depth)
-	p.work = func(worker int, s *slot) error {
-		err := work(worker, s)
-		e.comp.auto.backlog.Add(1)
-		return err
+	p.work = work
+	if e.comp.level == Auto {
+		e.comp.auto.delay = p.depth
+		p.observe = e.comp.auto.observe
 	}
 	if err := e.out.writeHeader(); err != nil {
 		return nil, err
@@ -110,7 +109,6 @@ func (e *encoder) run(ctx context.Context, produce func(func(func(*slot)) error)
 }
 
 func (e *encoder) consume(s *slot) error {
-	e.comp.auto.backlog.Add(-1)
 	e.skipTo(s.block)
 	if s.out == nil {
 		return nil

@@ -2,6 +2,7 @@ package zvhd2
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -27,6 +28,7 @@ type pipeline struct {
 	produce func(emit func(fill func(*slot)) error) error // in one goroutine
 	work    func(worker int, s *slot) error               // concurrently
 	consume func(s *slot) error                           // in order, in one goroutine
+	observe func(wait, busy time.Duration)                // may be nil: how long consume waited for a block, and took for it
 }
 
 // depthFor lets each worker have one block at hand, one finished and one in
@@ -78,6 +80,7 @@ func (p *pipeline) run(ctx context.Context) error {
 }
 
 func (p *pipeline) drain(ctx context.Context, order <-chan *slot, free chan<- *slot) error {
+	idle := time.Now()
 	for s := range order {
 		select {
 		case <-s.done:
@@ -90,10 +93,15 @@ func (p *pipeline) drain(ctx context.Context, order <-chan *slot, free chan<- *s
 		if s.err != nil {
 			return s.err
 		}
+		ready := time.Now()
 		if err := p.consume(s); err != nil {
 			return err
 		}
 		free <- s
+		if p.observe != nil {
+			p.observe(ready.Sub(idle), time.Since(ready))
+		}
+		idle = time.Now()
 	}
 	return nil
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package zvhd2_test
+
+const raceEnabled = false
