@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastimage/fastimage/bitmap"
-	"github.com/fastimage/fastimage/rawimage"
 )
 
 func (a *app) bitmapCmd() *cobra.Command {
@@ -38,7 +37,7 @@ padded to whole segments of 4096 bytes, no header.`,
 }
 
 func (a *app) writeBitmap(ctx context.Context, from, to string, force bool) error {
-	raw, err := rawimage.Open(from)
+	raw, err := openRaw(ctx, from)
 	if err != nil {
 		return err
 	}

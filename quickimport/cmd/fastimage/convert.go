@@ -42,7 +42,7 @@ output.`,
 }
 
 func (a *app) convert(ctx context.Context, from, to string, l zvhd2.Level, force bool) error {
-	src, err := open(from)
+	src, err := open(ctx, from)
 	if err != nil {
 		return err
 	}

@@ -107,6 +107,12 @@ func (a *app) doImport(cmd *cobra.Command, file string, f importFlags, img quick
 	if err := checkImport(cmd, file, f, &img); err != nil {
 		return err
 	}
+	// The library opens the file itself; this only looks at it first.
+	raw, err := openRaw(cmd.Context(), file)
+	if err != nil {
+		return err
+	}
+	raw.Close()
 	opts, err := f.common()
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ bytes; uuid and created are null for RAW.`,
 }
 
 func describe(ctx context.Context, name string) (*info, error) {
-	src, err := open(name)
+	src, err := open(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -154,7 +154,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, sub := range []string{"import", "convert", "info", "verify", "optimize", "bitmap", "serve"} {
+	for _, sub := range []string{"import", "convert", "info", "verify", "optimize", "bitmap", "upload", "serve"} {
 		r := fastimage(t, nil, sub, "--help")
 		require.Zero(t, r.code)
 		require.Contains(t, r.stdout, "Examples:\n  ")
@@ -175,7 +175,13 @@ func TestBadSources(t *testing.T) {
 	container := filepath.Join(dir, "cut.zvhd2")
 	require.NoError(t, os.WriteFile(container, append([]byte("z2strm\x00\x00"), make([]byte, 4088)...), 0o600))
 
+	truncated := filepath.Join(dir, "truncated.raw")
+	data, err := os.ReadFile(disk)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(truncated, data[:len(data)/2], 0o600))
+
 	cases := []struct{ name, file, want string }{
+		{"truncated", truncated, "truncated"},
 		{"missing", filepath.Join(dir, "nosuch.raw"), "nosuch.raw"},
 		{"empty", empty, "empty"},
 		{"directory", dir, dir},

@@ -21,9 +21,23 @@ type source struct {
 	file      *os.File // below stream
 }
 
-// open opens name as what its content says it is.
-func open(name string) (*source, error) {
+// openRaw opens a RAW image and refuses one that its own partition table says
+// is cut short: what the cloud would make of it does not start.
+func openRaw(ctx context.Context, name string) (*rawimage.Image, error) {
 	raw, err := rawimage.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := raw.Inspect(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return raw, nil
+}
+
+// open opens name as what its content says it is.
+func open(ctx context.Context, name string) (*source, error) {
+	raw, err := openRaw(ctx, name)
 	if err == nil {
 		return &source{raw: raw}, nil
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -44,7 +43,7 @@ func (a *app) verify(ctx context.Context, name, against string, asJSON bool) err
 	defer f.Close()
 	var opts []zvhd2.Option
 	if against != "" {
-		raw, err := rawimage.Open(against)
+		raw, err := openRaw(ctx, against)
 		if err != nil {
 			return err
 		}
