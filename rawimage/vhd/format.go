@@ -1,0 +1,87 @@
+package vhd
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+const (
+	sectorSize = 512
+	footerSize = 512
+	headerSize = 1024
+
+	footerCookie = "conectix"
+	headerCookie = "cxsparse"
+
+	typeFixed        = 2
+	typeDynamic      = 3
+	typeDifferencing = 4
+
+	unused = 0xFFFFFFFF // a table entry without a block
+
+	// maxGeometry is 65535 cylinders of 16 heads of 255 sectors: the most the
+	// footer's geometry can say, and so the sign that it does not say it all.
+	maxGeometry = 65535 * 16 * 255
+)
+
+// epoch is the zero of the footer's clock.
+var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// footer is the 512 byte structure at the end of every VHD, copied to the
+// beginning of a dynamic one. Big endian.
+type footer struct {
+	dataOffset  uint64
+	timestamp   uint32
+	creatorApp  string
+	currentSize uint64
+	cylinders   uint16
+	heads       uint8
+	sectors     uint8
+	diskType    uint32
+	uuid        [16]byte
+	saved       bool
+}
+
+func parseFooter(b []byte) footer {
+	be := binary.BigEndian
+	return footer{
+		dataOffset:  be.Uint64(b[16:]),
+		timestamp:   be.Uint32(b[24:]),
+		creatorApp:  string(b[28:32]),
+		currentSize: be.Uint64(b[48:]),
+		cylinders:   be.Uint16(b[56:]),
+		heads:       b[58],
+		sectors:     b[59],
+		diskType:    be.Uint32(b[60:]),
+		uuid:        [16]byte(b[68:84]),
+		saved:       b[84] != 0,
+	}
+}
+
+// checksumOK: the one's complement of the sum of all bytes but the field's own.
+func checksumOK(b []byte, field int) bool {
+	var sum uint32
+	for i, c := range b {
+		if i < field || i >= field+4 {
+			sum += uint32(c)
+		}
+	}
+	return ^sum == binary.BigEndian.Uint32(b[field:])
+}
+
+// sizedCreators write the true size into the footer's current size. All others
+// (Virtual PC, and qemu-img without force_size) mean the geometry, which is
+// mostly a little less or more than what the field says.
+var sizedCreators = map[string]bool{
+	"win ": true, "qem2": true, "d2v ": true, "tap\x00": true, "CTXS": true, "wa\x00\x00": true,
+}
+
+// virtualSectors is the disk's length by the rule qemu uses: by geometry, unless
+// the creator is one that is known to mean the size, or the geometry is full.
+func (f *footer) virtualSectors() uint64 {
+	chs := uint64(f.cylinders) * uint64(f.heads) * uint64(f.sectors)
+	if sizedCreators[f.creatorApp] || chs == maxGeometry {
+		return f.currentSize / sectorSize
+	}
+	return chs
+}
