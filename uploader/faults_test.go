@@ -104,8 +104,13 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case faultStalled:
 		_, _ = io.CopyN(io.Discard, p.count(r), 100<<10)
-		<-r.Context().Done()
-		return
+		// The server does not notice a client that leaves while its body is
+		// unread, so the stall has an end of its own.
+		select {
+		case <-r.Context().Done():
+		case <-time.After(time.Second):
+		}
+		panic(http.ErrAbortHandler)
 	}
 	resp := p.forward(r, f)
 	if resp == nil || f == faultResetAfter {

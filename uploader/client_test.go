@@ -1,0 +1,253 @@
+package uploader_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/uploader"
+)
+
+// recorder answers every request with success and keeps it.
+type recorder struct{ reqs []*http.Request }
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.reqs = append(r.reqs, req)
+	return &http.Response{StatusCode: 200, Header: http.Header{"Etag": {`"5d41402abc4b2a76b9719d911017c592"`}},
+		Body: http.NoBody, Request: req}, nil
+}
+
+func TestRequestForm(t *testing.T) {
+	// None of these may matter.
+	for _, k := range []string{"AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_ENDPOINT_URL_S3"} {
+		t.Setenv(k, "/nonexistent")
+	}
+	for _, tc := range []struct{ endpoint, host, path, sha string }{
+		{"https://obs.cn-north-4.myhuaweicloud.com", "images.obs.cn-north-4.myhuaweicloud.com", "/a/k", "UNSIGNED-PAYLOAD"},
+		{"", "images.obs.cn-north-4.myhuaweicloud.com", "/a/k", "UNSIGNED-PAYLOAD"},
+		{"http://127.0.0.1:9000", "127.0.0.1:9000", "/images/a/k", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"},
+		{"https://[::1]:9000", "[::1]:9000", "/images/a/k", "UNSIGNED-PAYLOAD"},
+		{"http://localhost:9000", "localhost:9000", "/images/a/k", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"},
+	} {
+		t.Run(tc.endpoint, func(t *testing.T) {
+			rec := &recorder{}
+			opts := []uploader.ClientOption{uploader.WithRegion("cn-north-4"),
+				uploader.WithStaticCredentials("AK", "SK", "TOKEN"), uploader.WithTransport(rec)}
+			if tc.endpoint != "" {
+				opts = append(opts, uploader.WithEndpoint(tc.endpoint))
+			}
+			c, err := uploader.NewClient(opts...)
+			require.NoError(t, err)
+			_, err = c.PutBytes(context.Background(), "images", "a/k", []byte("hello"))
+			require.NoError(t, err)
+			require.Len(t, rec.reqs, 1)
+			r := rec.reqs[0]
+			assert.Equal(t, tc.host, r.URL.Host)
+			assert.Equal(t, tc.path, r.URL.Path)
+			assert.Empty(t, r.URL.RawQuery, "no x-id")
+			assert.Equal(t, "XUFAKrxLKna5cZ2REBfFkg==", r.Header.Get("Content-Md5"))
+			assert.Equal(t, tc.sha, r.Header.Get("X-Amz-Content-Sha256"))
+			assert.Equal(t, "TOKEN", r.Header.Get("X-Amz-Security-Token"))
+			assert.Contains(t, r.Header.Get("Authorization"), "/cn-north-4/s3/")
+			for k := range r.Header {
+				assert.False(t, strings.Contains(strings.ToLower(k), "checksum") || k == "X-Amz-Trailer", k)
+			}
+			assert.Empty(t, r.Header.Get("Content-Encoding"))
+			assert.Empty(t, r.Header.Get("Expect"))
+		})
+	}
+}
+
+func TestClientOptions(t *testing.T) {
+	creds := uploader.WithStaticCredentials("AK", "SK", "")
+	for name, opts := range map[string][]uploader.ClientOption{
+		"nothing":        nil,
+		"no region":      {creds, uploader.WithEndpoint("http://127.0.0.1")},
+		"no endpoint":    {creds},
+		"no credentials": {uploader.WithRegion("r")},
+		"endpoint path":  {creds, uploader.WithRegion("r"), uploader.WithEndpoint("https://h/bucket")},
+		"endpoint user":  {creds, uploader.WithRegion("r"), uploader.WithEndpoint("https://u:p@h")},
+		"scheme":         {creds, uploader.WithRegion("r"), uploader.WithEndpoint("ftp://h")},
+		"stall":          {creds, uploader.WithRegion("r"), uploader.WithStallTimeout(0)},
+		"retries":        {creds, uploader.WithRegion("r"), uploader.WithRetries(0, 1, 1)},
+		"conflict":       {creds, uploader.WithRegion("r"), uploader.WithHTTPClient(&http.Client{}), uploader.WithTransport(&recorder{})},
+	} {
+		_, err := uploader.NewClient(opts...)
+		require.ErrorIs(t, err, uploader.ErrConfig, name)
+	}
+	c, err := uploader.NewClient(creds, uploader.WithEndpoint("obs.eu-de.otc.t-systems.com"))
+	require.NoError(t, err)
+	assert.Equal(t, "eu-de", c.Region())
+	assert.False(t, c.PathStyle())
+	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", uploader.Credentials{SecretKey: "hidden"},
+		uploader.Credentials{SecretKey: "hidden"}, uploader.Credentials{SecretKey: "hidden"}), "hidden")
+}
+
+// TestCredentialsAgain: keys that end in the middle are asked for again.
+func TestCredentialsAgain(t *testing.T) {
+	f, s := newFake(t)
+	var asked atomic.Int64
+	c, err := uploader.NewClient(uploader.WithEndpoint(s.endpoint), uploader.WithRegion(s.region),
+		uploader.WithCredentials(func(context.Context) (uploader.Credentials, error) {
+			return uploader.Credentials{AccessKey: fmt.Sprintf("AK%d", asked.Add(1)), SecretKey: "SK"}, nil
+		}))
+	require.NoError(t, err)
+	puts := 0
+	f.refuse = func(r *http.Request) (int, string) {
+		if puts++; puts > 2 && strings.Contains(r.Header.Get("Authorization"), "AK1/") {
+			return 403, "ExpiredToken"
+		}
+		return 0, ""
+	}
+	for range 4 {
+		_, err = c.PutBytes(context.Background(), "images", "k", []byte("x"))
+		require.NoError(t, err)
+	}
+	assert.EqualValues(t, 2, asked.Load())
+
+	near, err := uploader.NewClient(uploader.WithEndpoint(s.endpoint), uploader.WithRegion(s.region),
+		uploader.WithCredentials(func(context.Context) (uploader.Credentials, error) {
+			asked.Add(1)
+			return uploader.Credentials{AccessKey: "AK9", SecretKey: "SK", Expires: time.Now().Add(time.Minute)}, nil
+		}))
+	require.NoError(t, err)
+	asked.Store(0)
+	for range 2 {
+		_, err = near.PutBytes(context.Background(), "images", "k", []byte("x"))
+		require.NoError(t, err)
+	}
+	assert.EqualValues(t, 2, asked.Load(), "within the window they are asked for each time")
+
+	boom := errors.New("metadata service is down")
+	none, err := uploader.NewClient(uploader.WithEndpoint(s.endpoint), uploader.WithRegion(s.region),
+		uploader.WithCredentials(func(context.Context) (uploader.Credentials, error) { return uploader.Credentials{}, boom }))
+	require.NoError(t, err)
+	_, err = none.PutBytes(context.Background(), "images", "k", nil)
+	require.ErrorIs(t, err, uploader.ErrCredentials)
+	require.ErrorIs(t, err, boom)
+}
+
+func TestEncryptedBucket(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		f, s := newFake(t)
+		f.encrypt, f.silent = true, silent
+		st, dir := fileStore(t)
+		u := s.uploader(t, uploader.WithStore(st), uploader.WithConcurrency(1))
+		src := &sparse{data: noise(1, 12*mib), size: 23 * mib, failAt: 11 * mib}
+		_, err := u.UploadReaderAt(context.Background(), "images", "k", plain{src}, src.size)
+		require.ErrorIs(t, err, errFail)
+		src.failAt = 0
+		res, err := u.UploadReaderAt(context.Background(), "images", "k", plain{src}, src.size)
+		require.NoError(t, err)
+		assert.True(t, res.Encrypted)
+		assert.Equal(t, 2, res.ResumedParts, "known by the state, as the ETag does not tell")
+		assert.True(t, bytes.Equal(src.bytes(), f.objects["k"]))
+		assert.Len(t, f.objects, 1)
+		requireEmptyDir(t, dir)
+	}
+}
+
+// TestFinalETag: a store that joins the parts wrongly is found out.
+func TestFinalETag(t *testing.T) {
+	f, s := newFake(t)
+	f.refuse = func(r *http.Request) (int, string) {
+		if r.Method == http.MethodPost && r.URL.Query().Has("uploadId") {
+			f.parts[1] = f.parts[1][:len(f.parts[1])-1]
+		}
+		return 0, ""
+	}
+	_, err := s.uploader(t).UploadReaderAt(context.Background(), "images", "k", bytes.NewReader(noise(1, 6*mib)), 6*mib)
+	require.ErrorIs(t, err, uploader.ErrBadDigest)
+	assert.Empty(t, f.objects, "what is damaged does not stay")
+}
+
+func TestWrongBucket(t *testing.T) {
+	for _, tc := range []struct {
+		name, header, value string
+		want                error
+	}{
+		{"region", "X-Amz-Bucket-Region", "eu-de", uploader.ErrWrongRegion},
+		{"class", "X-Amz-Storage-Class", "GLACIER", uploader.ErrStorageClass},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f, s := newFake(t)
+			f.header = map[string]string{tc.header: tc.value}
+			_, err := s.uploader(t, uploader.WithBucketClass("STANDARD")).
+				UploadReaderAt(context.Background(), "images", "k", bytes.NewReader(make([]byte, 10)), 10)
+			require.ErrorIs(t, err, tc.want)
+			assert.Zero(t, f.sent, "before anything is sent")
+		})
+	}
+}
+
+func TestPermanent(t *testing.T) {
+	for _, tc := range []struct {
+		status int
+		code   string
+		want   error
+		tries  int
+	}{
+		{401, "InvalidAccessKeyId", uploader.ErrCredentials, 2}, // the provider is asked once more
+		{403, "AccessDenied", uploader.ErrAccessDenied, 1},
+		{403, "SignatureDoesNotMatch", uploader.ErrCredentials, 1},
+		{404, "NoSuchBucket", uploader.ErrNoSuchBucket, 1},
+		{405, "MethodNotAllowed", nil, 1},
+		{409, "OperationAborted", nil, 1},
+		{301, "PermanentRedirect", uploader.ErrWrongRegion, 1},
+		{400, "InvalidArgument", nil, 1},
+		{400, "RequestTimeout", nil, 3},
+		{403, "RequestTimeTooSkewed", nil, 3},
+		{400, "BadDigest", uploader.ErrBadDigest, 3},
+		{500, "InternalError", nil, 3},
+		{503, "SlowDown", nil, 3},
+	} {
+		t.Run(tc.code, func(t *testing.T) {
+			f, s := newFake(t)
+			f.refuse = func(*http.Request) (int, string) { return tc.status, tc.code }
+			c := s.client(t, uploader.WithRetries(3, time.Millisecond, time.Millisecond))
+			_, err := c.PutBytes(context.Background(), "images", "k", []byte("x"))
+			var e *uploader.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, tc.status, e.StatusCode)
+			assert.Equal(t, tc.code, e.Code)
+			assert.Equal(t, "REQ-1", e.RequestID)
+			assert.Equal(t, tc.tries, len(f.reqs))
+			if tc.want != nil {
+				require.ErrorIs(t, err, tc.want)
+			}
+		})
+	}
+}
+
+// TestStalled: no byte moves, and the attempt ends; a slow one that moves does not.
+func TestStalled(t *testing.T) {
+	s := gateway(t)
+	_, bad := newProxy(t, s, 1, faultStalled)
+	c := bad.client(t, uploader.WithStallTimeout(50*time.Millisecond), uploader.WithRetries(2, time.Millisecond, time.Millisecond))
+	_, err := c.PutBytes(context.Background(), "images", "k", make([]byte, mib))
+	require.ErrorIs(t, err, uploader.ErrStalled)
+	_, slow := newProxy(t, s, 1, faultDrip)
+	c = slow.client(t, uploader.WithStallTimeout(time.Second), uploader.WithRetries(1, time.Millisecond, time.Millisecond))
+	_, err = c.PutBytes(context.Background(), "images", "k", make([]byte, mib))
+	require.NoError(t, err)
+}
+
+func TestPartSizeFor(t *testing.T) {
+	for _, tc := range []struct{ size, want int64 }{
+		{0, 5 * mib}, {1, 5 * mib}, {50000 * mib, 5 * mib}, {50000*mib + 1, 6 * mib},
+		{1 << 40, 105 * mib}, {uploader.MaxObjectSize, 4654 * mib},
+	} {
+		ps := uploader.PartSizeFor(tc.size)
+		assert.Equal(t, tc.want, ps, "size %d", tc.size)
+		assert.LessOrEqual(t, (tc.size+ps-1)/ps, int64(uploader.MaxParts))
+	}
+}
