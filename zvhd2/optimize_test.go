@@ -87,7 +87,10 @@ func TestRecoverCutAnywhere(t *testing.T) {
 	for _, b := range blocks {
 		cuts = append(cuts, b.FileOffset+10, b.FileOffset+b.FileLength-1, b.FileOffset+b.FileLength)
 	}
-	for _, cut := range cuts {
+	for i, cut := range cuts {
+		if raceEnabled && i%4 > 0 {
+			continue // for time: one in four
+		}
 		t.Run(fmt.Sprint(cut), func(t *testing.T) {
 			var out bytes.Buffer
 			rep, err := zvhd2.Recover(context.Background(), &out, bytes.NewReader(file[:cut]), cut)

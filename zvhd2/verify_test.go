@@ -126,7 +126,7 @@ func TestCorruption(t *testing.T) {
 			}
 			table = append(table, change{s.name + " " + f.name, s.at + f.off, s.at, f.err, true})
 		}
-		for off := 6; off < 512; off += 11 {
+		for off := 6; off < 512; off += 31 {
 			table = append(table, change{fmt.Sprintf("%s byte %d", s.name, off), s.at + off, -1, zvhd2.ErrChecksum, true})
 		}
 		table = append(table, change{s.name + " geometry", s.at + 56, s.at, zvhd2.ErrFormat, false},
@@ -159,7 +159,10 @@ func TestCorruption(t *testing.T) {
 		change{"payload", 4096 + 48, -1, zvhd2.ErrPayload, false},
 		change{"record postfix", 8192 - 4, -1, zvhd2.ErrFormat, false},
 	)
-	for _, c := range table {
+	for i, c := range table {
+		if raceEnabled && i%4 > 0 {
+			continue // for time: one in four
+		}
 		t.Run(c.name, func(t *testing.T) {
 			file := bytes.Clone(good)
 			file[c.at] ^= 0x12
@@ -183,6 +186,9 @@ func TestCorruption(t *testing.T) {
 				found = found || errors.Is(p.Err, c.err)
 			}
 			require.True(t, found, "%v", rep.Problems)
+			if c.sum < 0 && c.open {
+				return // one checksum is like another
+			}
 			_, err = zvhd2.Recover(context.Background(), io.Discard, bytes.NewReader(file), int64(len(file)))
 			if c.name != "header cookie" {
 				require.NoError(t, err)
