@@ -97,18 +97,18 @@ func (r *Reader) loadL1() error {
 	if r.l1Offset == 0 || r.l1Offset > r.size-n*8 {
 		return bad(offL1Offset, "l1_table_offset", "a table of %d entries at %#x does not fit in the file", n, r.l1Offset)
 	}
-	raw := make([]byte, n*8)
-	if err := readFull(r.ra, raw, r.l1Offset); err != nil {
-		return err
-	}
 	r.l1 = make([]uint64, n)
-	type entry struct {
-		off uint64
-		i   int
-	}
-	var used []entry
+	var used []l1Entry
+	buf := make([]byte, min(n*8, sliceSize))
 	for i := range r.l1 {
-		off := binary.BigEndian.Uint64(raw[i*8:]) & offsetMask
+		at := i * 8 % len(buf)
+		if at == 0 {
+			part := buf[:min(int64(len(buf)), (n-int64(i))*8)]
+			if err := readFull(r.ra, part, r.l1Offset+int64(i)*8); err != nil {
+				return err
+			}
+		}
+		off := binary.BigEndian.Uint64(buf[at:]) & offsetMask
 		if off == 0 {
 			continue
 		}
@@ -116,9 +116,20 @@ func (r *Reader) loadL1() error {
 			return err
 		}
 		r.l1[i] = off
-		used = append(used, entry{off, i})
+		used = append(used, l1Entry{off, i})
 	}
-	slices.SortFunc(used, func(a, b entry) int { return cmp.Or(cmp.Compare(a.off, b.off), a.i-b.i) })
+	return r.checkShared(used)
+}
+
+// l1Entry is an entry that has an L2 table.
+type l1Entry struct {
+	off uint64
+	i   int
+}
+
+// checkShared looks for L2 tables that are used twice.
+func (r *Reader) checkShared(used []l1Entry) error {
+	slices.SortFunc(used, func(a, b l1Entry) int { return cmp.Or(cmp.Compare(a.off, b.off), a.i-b.i) })
 	for k := 1; k < len(used); k++ {
 		if used[k].off == used[k-1].off {
 			return bad(r.l1Offset+int64(used[k].i)*8, "L1 entry", "L2 table at %#x is that of entry %d already", used[k].off, used[k-1].i)

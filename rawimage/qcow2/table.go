@@ -22,17 +22,24 @@ type mapping struct {
 }
 
 // locate maps the bytes of the disk at off, up to want of them: as many as are
-// of one kind and, when they are data, in one piece.
+// of one kind and, when they are data, in one piece. It looks no further than
+// the slice of the L2 table.
 func (r *Reader) locate(off, want int64) (mapping, error) {
-	m, err := r.unitAt(off)
+	if r.l1[off/r.geo.l2Span] == 0 {
+		return mapping{kind: kindUnallocated, length: min(r.geo.l2Span-off%r.geo.l2Span, want)}, nil
+	}
+	s, err := r.slice(off)
+	if err != nil {
+		return mapping{}, err
+	}
+	m, err := r.unit(s, off)
 	if err != nil {
 		return m, err
 	}
-	for m.length < want && m.kind != kindCompressed {
-		next, err := r.unitAt(off + m.length)
+	for m.length < want && m.kind != kindCompressed && off+m.length < s.end {
+		next, err := r.unit(s, off+m.length)
 		if err != nil || next.kind != m.kind || m.kind == kindData && next.host != m.host+m.length {
-			// An error shows when the read gets there.
-			break
+			break // an error shows when the read gets there
 		}
 		m.length += next.length
 	}
@@ -93,18 +100,6 @@ func (r *Reader) slice(off int64) (slice, error) {
 		return b, readFull(r.ra, b, at)
 	})
 	return slice{data, at, start, min(start+g.sliceSpan, r.Size())}, err
-}
-
-// unitAt maps the unit off is in, from off on.
-func (r *Reader) unitAt(off int64) (mapping, error) {
-	if r.l1[off/r.geo.l2Span] == 0 {
-		return mapping{kind: kindUnallocated, length: r.geo.l2Span - off%r.geo.l2Span}, nil
-	}
-	s, err := r.slice(off)
-	if err != nil {
-		return mapping{}, err
-	}
-	return r.unit(s, off)
 }
 
 // unit maps the cluster or subcluster off is in, from off on.
