@@ -19,6 +19,8 @@ var (
 	ErrFlowControl    = errors.New("too many requests")
 	ErrUncertain      = errors.New("outcome unknown")
 	ErrValidation     = errors.New("refused before anything was sent")
+	ErrState          = errors.New("the record of an earlier import stands against it")
+	ErrImageFailed    = errors.New("the image was not made")
 	ErrProtocol       = errors.New("unexpected answer")
 )
 

@@ -1,12 +1,15 @@
 package quickimport_test
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -73,16 +76,41 @@ func TestImportWhenTheImageServiceNeverRecovers(t *testing.T) {
 	nothingLeft(t, srv)
 }
 
-// The answer to the POST is lost after the service has acted: the object is
-// kept, nothing is sent twice, and the error says what to look at.
+// The answer to the POST is lost after the service has acted: nothing is sent
+// twice, and the image is found by its name.
 func TestImportWhenTheAnswerIsLost(t *testing.T) {
 	srv := imstest.NewServer(t)
 	srv.Fail(imstest.Fault{Service: imstest.IMS, Method: http.MethodPost, Drop: true})
-	_, err := cloudClient(t, srv).Import(t.Context(), realDisk, demo(srv.Bucket()))
-	require.ErrorIs(t, err, quickimport.ErrUncertain)
-	require.ErrorContains(t, err, "was kept")
+	res, err := cloudClient(t, srv).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	require.NoError(t, err)
+	require.Len(t, srv.Images(), 1)
+	require.Equal(t, srv.Images()[0].ID, res.ImageID)
 	require.Len(t, srv.Jobs(), 1)
-	require.Len(t, srv.Objects(srv.Bucket()), 1)
+	require.Empty(t, res.JobID)
+}
+
+// The connection breaks before the service has acted, which the client cannot
+// know: it asks nobody to make a second image, and says what to look at.
+func TestImportWhenTheOutcomeIsUnknown(t *testing.T) {
+	srv := imstest.NewServer(t)
+	srv.Fail(imstest.Fault{Service: imstest.IMS, Method: http.MethodPost, DropBefore: true})
+	state := quickimport.WithStateDir(t.TempDir())
+	settle := quickimport.WithSettleTime(20 * time.Millisecond)
+	for range 2 { // the second run finds the record and still sends nothing
+		_, err := cloudClient(t, srv, state, settle).Import(t.Context(), realDisk, demo(srv.Bucket()))
+		require.ErrorIs(t, err, quickimport.ErrUncertain)
+		require.ErrorContains(t, err, "was kept")
+		require.Empty(t, srv.Jobs())
+		require.Len(t, srv.Objects(srv.Bucket()), 1)
+	}
+	res, err := cloudClient(t, srv, state, quickimport.WithResubmit()).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	require.NoError(t, err)
+	require.Len(t, srv.Images(), 1)
+
+	again, err := cloudClient(t, srv, state).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	require.NoError(t, err, "an import that has ended gives its result again")
+	require.Equal(t, res.ImageID, again.ImageID)
+	require.Len(t, srv.Images(), 1)
 }
 
 func TestImportSourceThatChangesIsRefused(t *testing.T) {
@@ -100,4 +128,52 @@ func TestImportSourceThatChangesIsRefused(t *testing.T) {
 	_, err = c.Import(t.Context(), name, demo(srv.Bucket()))
 	require.ErrorContains(t, err, "changed")
 	nothingLeft(t, srv)
+}
+
+// Imports through random faults of the image service, the lost answer to the
+// create call among them, make one image each. 20 imports; FASTIMAGE_LONG=1
+// makes it 200.
+func TestImportThroughRandomFaults(t *testing.T) {
+	imports := 20
+	if os.Getenv("FASTIMAGE_LONG") == "1" {
+		imports = 200
+	}
+	const post, get = http.MethodPost, http.MethodGet
+	faults := []imstest.Fault{
+		{Service: imstest.IMS, Method: post, Drop: true},
+		{Service: imstest.IMS, Method: post, Status: 500},
+		{Service: imstest.IMS, Method: post, Status: 503, Count: 2},
+		imstest.FlowControl("IMG.0194", 1),
+		imstest.FlowControl("IMG.0060", 2),
+		{Service: imstest.IMS, Method: get, Status: 500},
+		{Service: imstest.IMS, Method: get, Drop: true},
+		{Service: imstest.IMS, Method: get, DropBefore: true, Count: 2},
+		{Service: imstest.IMS, Method: get, Delay: 20 * time.Millisecond},
+		{Service: imstest.IAM, Status: 503},
+		{Service: imstest.IAM, Drop: true},
+	}
+	srv := imstest.NewServer(t, imstest.WithQuota(imports))
+	rng := rand.New(rand.NewPCG(1, uint64(imports)))
+	lost := 0
+	for i := range imports {
+		srv.ClearFaults()
+		for range 1 + rng.IntN(3) {
+			f := faults[rng.IntN(len(faults))]
+			if f.Method == get {
+				f.Nth = 1 + rng.IntN(4)
+			}
+			if f.Drop && f.Method == post {
+				lost++
+			}
+			srv.Fail(f)
+		}
+		img := demo(srv.Bucket())
+		img.Name = fmt.Sprintf("faulty-%d", i)
+		res, err := cloudClient(t, srv).Import(t.Context(), realDisk, img)
+		require.NoError(t, err, "import %d", i)
+		require.NotEmpty(t, res.ImageID)
+	}
+	require.Len(t, srv.Images(), imports)
+	require.Positive(t, lost)
+	t.Logf("%d imports, %d answers to the create call set to be lost, %d images", imports, lost, len(srv.Images()))
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -48,9 +48,10 @@ type importer struct {
 	img     Image
 	src     *rawimage.Image
 	res     *Result
+	journal journal
 	events  *eventState
 	started time.Time
-	objects []string // keys that this run has put into the bucket
+	objects []string // keys that the import has put into the bucket
 }
 
 // Import makes a private image of the RAW disk image in the file or block
@@ -68,11 +69,15 @@ func (c *Client) Import(ctx context.Context, filename string, img Image) (_ *Res
 	defer src.Close()
 	im := &importer{Client: c, src: src, started: time.Now(), events: &eventState{emit: c.emit}}
 	im.img = im.complete(img)
-	im.res = &Result{ImageName: im.img.Name, Bucket: im.img.Bucket, Key: im.img.Key, Format: c.o.format, SourceBytes: src.Size()}
+	release, err := im.openJournal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	im.res = im.journal.rec.Result
 	if err := im.run(ctx); err != nil {
 		return nil, im.cleanUp(ctx, err)
 	}
-	im.res.Seconds = time.Since(im.started).Seconds()
 	return im.res, nil
 }
 
@@ -88,25 +93,83 @@ func (im *importer) complete(img Image) Image {
 	return img
 }
 
+// run goes through the steps from where the record stands.
 func (im *importer) run(ctx context.Context) error {
+	if im.journal.rec.Stage == stageFinished {
+		return im.finishedBefore(ctx)
+	}
+	if err := im.recheckUpload(ctx); err != nil {
+		return err
+	}
+	spent := im.res.Seconds
 	steps := []struct {
 		phase Phase
+		done  string // the stage after it
 		do    func(context.Context) error
 	}{
-		{PhasePreflight, im.preflight},
-		{PhaseUpload, im.upload},
-		{PhaseCreate, im.create},
-		{PhaseJob, im.follow},
+		{PhasePreflight, stagePlanned, im.preflight},
+		{PhaseUpload, stageUploaded, im.upload},
+		{PhaseCreate, stageSubmitted, im.create},
+		{PhaseJob, stageFinished, im.follow},
 	}
 	for _, s := range steps {
+		if passed(im.journal.rec.Stage, s.done) {
+			continue
+		}
 		begin := time.Now()
 		im.events.start(s.phase)
 		if err := s.do(ctx); err != nil {
 			return err
 		}
-		im.res.Phases = append(im.res.Phases, Timed{s.phase, time.Since(begin).Seconds()})
+		im.res.addPhase(Timed{s.phase, time.Since(begin).Seconds()})
+		im.res.Seconds = spent + time.Since(im.started).Seconds()
+		if err := im.journal.reach(ctx, s.done); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// addPhase replaces what an earlier run noted of the same phase.
+func (r *Result) addPhase(t Timed) {
+	r.Phases = append(slices.DeleteFunc(r.Phases, func(o Timed) bool { return o.Name == t.Name }), t)
+}
+
+// recheckUpload lets the upload be done again when what an earlier run has
+// uploaded is gone.
+func (im *importer) recheckUpload(ctx context.Context) error {
+	if im.journal.rec.Stage != stageUploaded {
+		return nil
+	}
+	info, err := im.obs.HeadObject(ctx, im.img.Bucket, im.img.Key)
+	if errors.Is(err, uploader.ErrNoSuchKey) || err == nil && info.Size != im.res.ObjectBytes {
+		im.journal.rec.Stage = stagePlanned
+		return nil
+	}
+	return wrap("object", err)
+}
+
+// passed tells whether an import at stage has done what leads to done. A
+// planned one goes through preflight again: it costs a second, and the world
+// may have changed.
+func passed(stage, done string) bool {
+	order := []string{stagePlanned, stageUploaded, stageSubmitting, stageSubmitted, stageFinished}
+	return stage != stagePlanned && slices.Index(order, stage) >= slices.Index(order, done)
+}
+
+// finishedBefore answers an import that an earlier run has ended, as long as
+// its image is there.
+func (im *importer) finishedBefore(ctx context.Context) error {
+	_, err := im.ImageByID(ctx, im.res.ImageID)
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	fresh, err := im.freshRecord()
+	if err != nil {
+		return err
+	}
+	im.journal.rec, im.res = fresh, fresh.Result
+	return im.run(ctx)
 }
 
 // preflight refuses what is known to fail, before anything is sent.
@@ -125,21 +188,25 @@ func (im *importer) preflight(ctx context.Context) error {
 	if _, err := im.ProjectID(ctx); err != nil {
 		return err
 	}
-	taken, err := im.ImagesByName(ctx, im.img.Name)
-	if err != nil {
+	if err := im.nameFree(ctx); err != nil {
 		return err
 	}
-	if len(taken) > 0 {
-		return fmt.Errorf("quickimport: %w: %q is image %s: choose another name or remove it", ErrNameTaken, im.img.Name, taken[0].ID)
-	}
 	return im.checkBucket(ctx)
+}
+
+func (im *importer) nameFree(ctx context.Context) error {
+	taken, err := im.ImagesByName(ctx, im.img.Name)
+	if err == nil && len(taken) > 0 {
+		err = fmt.Errorf("quickimport: %w: %q is image %s: choose another name or remove it", ErrNameTaken, im.img.Name, taken[0].ID)
+	}
+	return err
 }
 
 // checkBucket finds a missing bucket, one in another region and an object that
 // would be replaced.
 func (im *importer) checkBucket(ctx context.Context) error {
 	_, err := im.obs.CheckBucket(ctx, im.img.Bucket, "STANDARD")
-	if err != nil || im.o.overwrite {
+	if err != nil || im.o.overwrite || im.journal.resumed {
 		return wrap("bucket", err)
 	}
 	for _, key := range im.keys() {
@@ -189,6 +256,10 @@ func (im *importer) uploader() (*uploader.Uploader, error) {
 	if im.o.concurrency > 0 {
 		opts = append(opts, uploader.WithConcurrency(im.o.concurrency))
 	}
+	if im.journal.durable() {
+		rec := im.journal.rec
+		opts = append(opts, uploader.WithStore(im.journal.store), uploader.WithFingerprint(fmt.Sprintf("%+v %+v %s %s", rec.Source, rec.Request, rec.UUID, rec.Created)))
+	}
 	if im.o.partSize > 0 {
 		opts = append(opts, uploader.WithPartSize(im.o.partSize))
 	}
@@ -202,7 +273,8 @@ func (im *importer) uploader() (*uploader.Uploader, error) {
 // sendZVHD2 encodes straight into the upload: the pipe is all that lies
 // between them, so the slower of the two sets the pace of both.
 func (im *importer) sendZVHD2(ctx context.Context, up *uploader.Uploader) error {
-	opts := []zvhd2.Option{zvhd2.WithLevel(im.o.level), zvhd2.WithProgress(func(p zvhd2.Progress) {
+	rec := &im.journal.rec
+	opts := []zvhd2.Option{zvhd2.WithLevel(im.o.level), zvhd2.WithUUID(rec.UUID), zvhd2.WithTimestamp(rec.Created), zvhd2.WithProgress(func(p zvhd2.Progress) {
 		im.events.read(p.Done, p.Total, p.Skipped)
 	})}
 	if im.o.workers > 0 {
@@ -237,7 +309,7 @@ func (im *importer) sendZVHD2(ctx context.Context, up *uploader.Uploader) error 
 		return fmt.Errorf("the object has %d bytes, the container %d", sent.ObjectBytes, sum.FileSize)
 	}
 	im.res.DataBytes, im.res.ObjectBytes, im.res.WireBytes = sum.DataBytes, sent.ObjectBytes, sent.WireBytes
-	return nil
+	return im.verifyRemote(ctx, sum, sent)
 }
 
 // maxObject bounds the container's size by the blocks that the source's
@@ -258,40 +330,4 @@ func (im *importer) maxObject() (int64, error) {
 	// MaxSize(0) counts header and footers, the bitmap has a bit per block of the disk.
 	tables := (im.src.Size()/block/8 + 4096 + 4095) / 4096 * 4096
 	return min(zvhd2.MaxSize(im.src.Size()), zvhd2.MaxSize(touched*block)+tables), nil
-}
-
-func (im *importer) create(ctx context.Context) (err error) {
-	im.res.JobID, err = im.CreateImage(ctx, im.img)
-	return err
-}
-
-func (im *importer) follow(ctx context.Context) error {
-	job, err := im.waitJob(ctx, im.res.JobID, im.events.percent)
-	if err != nil {
-		return err
-	}
-	im.res.ImageID = job.Entities.ImageID
-	return im.awaitActive(ctx, im.res.ImageID)
-}
-
-// cleanUp removes what the import has uploaded when it failed for certain, and
-// says what stays where it did not.
-func (im *importer) cleanUp(ctx context.Context, cause error) error {
-	if len(im.objects) == 0 {
-		return cause
-	}
-	var failed *JobError
-	if errors.Is(cause, ErrUncertain) || im.res.JobID != "" && !errors.As(cause, &failed) {
-		return fmt.Errorf("%w (the object %s:%s was kept)", cause, im.img.Bucket, im.img.Key)
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
-	defer cancel()
-	for _, key := range im.objects {
-		if err := im.obs.DeleteObject(ctx, im.img.Bucket, key); err != nil {
-			cause = errors.Join(cause, fmt.Errorf("and %s:%s could not be removed: %w", im.img.Bucket, key, err))
-			continue
-		}
-		im.o.logger.LogAttrs(ctx, slog.LevelInfo, "removed", slog.String("key", key))
-	}
-	return cause
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"time"
 )
 
 // JobStatus is the state of a job; values that are not listed here are kept
@@ -177,14 +178,25 @@ func uncertain(name string, err error) error {
 	return fmt.Errorf("quickimport: %w: the request may have been carried out: look for an image named %q and at the region's running jobs before you try again: %w", ErrUncertain, name, err)
 }
 
-// awaitActive waits until the image is usable.
+// awaitActive waits until the image is usable. An image that is not listed for
+// as long as the settle time is an error: its job has failed, or somebody has
+// removed it.
 func (c *Client) awaitActive(ctx context.Context, id string) error {
+	seen := time.Now()
 	for pause := c.o.pollMin; ; pause = min(pause*3/2, c.o.pollMax) {
 		img, err := c.ImageByID(ctx, id)
-		if err == nil && img.Status == "active" {
+		switch {
+		case err == nil && img.Status == "active":
 			return nil
-		}
-		if err != nil && !transient(err) && !errors.Is(err, ErrNotFound) {
+		case err == nil && (img.Status == "killed" || img.Status == "deleted"):
+			return fmt.Errorf("quickimport: image %s: %w: it is %s", id, ErrImageFailed, img.Status)
+		case err == nil:
+			seen = time.Now()
+		case errors.Is(err, ErrNotFound):
+			if time.Since(seen) > c.o.settle {
+				return fmt.Errorf("%w: the job that made it has failed, or it was removed", err)
+			}
+		case !transient(err):
 			return err
 		}
 		if serr := sleep(ctx, jitter(pause)); serr != nil {

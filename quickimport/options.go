@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -38,6 +39,9 @@ type options struct {
 	partSize                     int64
 	overwrite                    bool
 	mfFile                       string
+	store                        uploader.Store
+	verify, resubmit             bool
+	settle                       time.Duration
 	mfLayout                     *bitmap.Layout
 	pollMin, pollMax, apiTimeout time.Duration
 }
@@ -127,6 +131,48 @@ func WithMF(filename string) Option {
 	return func(o *options) error { o.mfFile = filename; return nil }
 }
 
+// WithStateDir makes imports durable: what an import has reached is kept in
+// this directory (made with mode 0700 if missing; no secrets), and the same
+// import, started again after its process died at any point, goes on where it
+// was. A failed upload then keeps its parts. Default: none.
+func WithStateDir(dir string) Option {
+	return func(o *options) error {
+		store, err := uploader.NewFileStore(dir)
+		if err != nil {
+			return err
+		}
+		o.store = store
+		return nil
+	}
+}
+
+// WithStore is [WithStateDir] for state that is kept elsewhere.
+func WithStore(s uploader.Store) Option { return func(o *options) error { o.store = s; return nil } }
+
+// WithRemoteVerification says whether the structures of an uploaded ZVHD2 are
+// read back by range requests and compared with what was written. Default true.
+func WithRemoteVerification(on bool) Option {
+	return func(o *options) error { o.verify = on; return nil }
+}
+
+// WithSettleTime sets how long an image of the name is looked for when the
+// answer to the create call was lost, before that is an error that matches
+// [ErrUncertain]. 0 to 1 h, default 1 min.
+func WithSettleTime(d time.Duration) Option {
+	return func(o *options) error {
+		if d < 0 || d > time.Hour {
+			return fmt.Errorf("settle time %v: want 0 to 1h", d)
+		}
+		o.settle = d
+		return nil
+	}
+}
+
+// WithResubmit lets an import whose create call has an unknown outcome send it
+// again. Use it once you have seen that there is neither an image of that name
+// nor a job that makes one. Default: never.
+func WithResubmit() Option { return func(o *options) error { o.resubmit = true; return nil } }
+
 // WithLevel sets the compression level of ZVHD2. Default [zvhd2.Default].
 func WithLevel(l zvhd2.Level) Option { return func(o *options) error { o.level = l; return nil } }
 
@@ -184,7 +230,7 @@ func WithPolling(first, longest time.Duration) Option {
 func newOptions(opts []Option) (*options, error) {
 	o := &options{
 		format: FormatZVHD2, level: zvhd2.Default, apiVersion: "v2",
-		pollMin: 250 * time.Millisecond, pollMax: 30 * time.Second, apiTimeout: 30 * time.Second,
+		pollMin: 250 * time.Millisecond, pollMax: 30 * time.Second, apiTimeout: 30 * time.Second, settle: time.Minute, verify: true,
 		logger: slog.New(slog.DiscardHandler),
 	}
 	for _, opt := range opts {

@@ -1,0 +1,174 @@
+package quickimport
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/fastimage/fastimage/uploader"
+)
+
+// recordVersion is the version of the record's form; another one is not read.
+const recordVersion = 1
+
+// Stages of an import, in order. Between submitting and submitted lies the one
+// gap in which it cannot be known from the record alone whether the service
+// was asked for the image.
+const (
+	stagePlanned    = "planned"
+	stageUploaded   = "uploaded"
+	stageSubmitting = "submitting"
+	stageSubmitted  = "submitted"
+	stageFinished   = "finished"
+)
+
+// record is the durable state of an import. It holds no secret. The same
+// source and request with the same UUID and time give the same container, byte
+// for byte, so that an upload can be resumed by encoding again.
+type record struct {
+	Version int         `json:"version"`
+	Stage   string      `json:"stage"`
+	Source  sourceID    `json:"source"`
+	Request recordedAsk `json:"request"`
+	UUID    uuid.UUID   `json:"uuid"`
+	Created time.Time   `json:"created"`
+	Result  *Result     `json:"result"` // what is known so far
+}
+
+// sourceID tells a source from what it was.
+type sourceID struct {
+	Path     string    `json:"path"`
+	Size     int64     `json:"size"`
+	Modified time.Time `json:"modified"`
+}
+
+// recordedAsk is what decides the object's bytes and the image.
+type recordedAsk struct {
+	Image  createBody `json:"image"`
+	Format Format     `json:"format"`
+	Level  string     `json:"level"`
+}
+
+// journal is an import's record in its store. The zero journal, without a
+// store, keeps the record in memory alone.
+type journal struct {
+	store uploader.Store
+	name  string
+	rec   record
+
+	resumed bool // an earlier run of the same import left the record
+}
+
+// openJournal takes the lock of the target and reads what an earlier run left.
+func (im *importer) openJournal(ctx context.Context) (release func() error, err error) {
+	j := &im.journal
+	j.store, j.name = im.o.store, im.journalName()
+	fresh, err := im.freshRecord()
+	if err != nil {
+		return nil, err
+	}
+	j.rec = fresh
+	if j.store == nil {
+		return func() error { return nil }, nil
+	}
+	release, err = j.store.Lock(ctx, j.name)
+	if err != nil {
+		return nil, wrap("state", err)
+	}
+	if err := j.load(ctx, fresh); err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return release, nil
+}
+
+func (im *importer) journalName() string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{"import", im.o.ims, im.o.obs, im.o.region, im.img.Bucket, im.img.Key, im.img.Name}, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+func (im *importer) freshRecord() (record, error) {
+	path, err := filepath.Abs(im.src.Name())
+	if err != nil {
+		return record{}, wrap("source", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return record{}, wrap("source", err)
+	}
+	return record{
+		Version: recordVersion, Stage: stagePlanned,
+		Source:  sourceID{Path: path, Size: im.src.Size(), Modified: info.ModTime().UTC()},
+		Request: recordedAsk{Image: im.img.body(), Format: im.o.format, Level: fmt.Sprint(im.o.level)},
+		UUID:    uuid.New(), Created: time.Now().UTC().Truncate(time.Second),
+		Result: &Result{ImageName: im.img.Name, Bucket: im.img.Bucket, Key: im.img.Key, Format: im.o.format, SourceBytes: im.src.Size()},
+	}, nil
+}
+
+// load takes an earlier run's record over where it is of the same import. One
+// of another source or request is dropped while nothing was submitted, and an
+// error after that.
+func (j *journal) load(ctx context.Context, fresh record) error {
+	data, err := j.store.Load(ctx, j.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return wrap("state", err)
+	}
+	var old record
+	if err := json.Unmarshal(data, &old); err != nil || old.Version != recordVersion || old.Result == nil {
+		return fmt.Errorf("quickimport: state: %w: the record is damaged or of another version: look whether the image was made, then remove the state directory's entry %s", ErrState, j.name)
+	}
+	same := old.same(fresh)
+	switch {
+	case same || old.Stage == stageFinished:
+		if same {
+			j.rec, j.resumed = old, true
+		}
+		return nil
+	case old.Stage == stageSubmitting || old.Stage == stageSubmitted:
+		return fmt.Errorf("quickimport: state: %w: an image named %q was asked for from another source or with other settings (job %q) and has not ended: run that import to its end, or choose another name", ErrState, fresh.Request.Image.Name, old.Result.JobID)
+	}
+	return nil // nothing was submitted: this import begins anew
+}
+
+func (r record) same(o record) bool {
+	a, errA := json.Marshal([]any{r.Source, r.Request})
+	b, errB := json.Marshal([]any{o.Source, o.Request})
+	return errA == nil && errB == nil && string(a) == string(b)
+}
+
+// reach makes a stage durable.
+func (j *journal) reach(ctx context.Context, stage string) error {
+	j.rec.Stage = stage
+	if j.store == nil {
+		return nil
+	}
+	data, err := json.MarshalIndent(j.rec, "", "  ")
+	if err == nil {
+		// What was reached has to be kept even when the caller has just given up.
+		err = j.store.Save(context.WithoutCancel(ctx), j.name, data)
+	}
+	return wrap("state", err)
+}
+
+// forget removes the record of an import that failed for certain.
+func (j *journal) forget(ctx context.Context) error {
+	if j.store == nil {
+		return nil
+	}
+	return wrap("state", j.store.Remove(ctx, j.name))
+}
+
+// durable tells whether the import can be taken up again.
+func (j *journal) durable() bool { return j.store != nil }
