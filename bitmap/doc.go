@@ -19,9 +19,8 @@
 // [DefaultLayout] is the form that the bitmap has in the vendor's own container
 // format, ZVHD2: one bit per 2 MiB, least significant bit first, 1 for data, no
 // header, padded with zeros to whole segments of 4096 bytes. One .mf file made by
-// that tool, together with its RAW image, settles the matter: [Infer] finds the
-// layouts that give that file byte for byte, and [ParseLayout] reads the text
-// form in which a layout is passed on.
+// that tool, together with its RAW image, settles the matter; [ParseLayout] reads
+// the text form in which a layout is passed on.
 //
 // # Holes
 //
@@ -36,6 +35,6 @@
 // # Concurrency and trust
 //
 // A Bitmap may be read by many goroutines, and changed by one that is alone. An
-// encoded bitmap is hostile input: Decode and Infer check all of it against the
-// size of the disk and return typed errors.
+// encoded bitmap is hostile input: Decode checks all of it against the size of
+// the disk and returns typed errors.
 package bitmap

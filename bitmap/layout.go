@@ -57,7 +57,7 @@ type Layout struct {
 //
 // It is an assumption. What the vendor's tool writes into a .mf file is not
 // documented; this is the form that the bitmap has in the vendor's container
-// format (ZVHD2). One .mf made by that tool settles it: see Infer.
+// format (ZVHD2). One .mf made by that tool settles it.
 func DefaultLayout() Layout {
 	return Layout{BlockSize: DefaultBlockSize, Pad: 4096}
 }

@@ -12,11 +12,11 @@ type options struct {
 	progress  func(Progress)
 }
 
-// Option configures Scan and Infer.
+// Option configures Scan.
 type Option func(*options) error
 
 // WithBlockSize sets the bytes that one bit stands for: a power of two from 512
-// to 1 GiB. Default: 2 MiB. Infer does not take it: it looks for the size.
+// to 1 GiB. Default: 2 MiB.
 func WithBlockSize(n int64) Option {
 	return func(o *options) error {
 		if n < MinBlockSize || n > MaxBlockSize || bits.OnesCount64(uint64(n)) != 1 {
