@@ -8,9 +8,10 @@ import (
 )
 
 // maxRunSteps bounds the slices of L2 tables that one call of NextData goes
-// through to make a run of data longer. With the usual clusters that is 2 TiB
-// of disk; what is longer comes in pieces.
-const maxRunSteps = 4096
+// through to make a run of data longer. With the usual clusters that is 128 GiB
+// of disk; what is longer comes in pieces. A caller that jumps between places
+// looks at that much again for each jump: some ten milliseconds.
+const maxRunSteps = 256
 
 // run is what NextData found: no data from hole to start, data to end.
 type run struct{ hole, start, end int64 }

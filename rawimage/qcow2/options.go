@@ -24,6 +24,8 @@ type options struct {
 	dir       string
 	fsys      fs.FS
 	cacheSize int
+
+	slices, clusters *cache // of the image and its backing files
 }
 
 // Option changes how an image is read.
@@ -39,6 +41,7 @@ func newOptions(opts []Option) (*options, error) {
 	if o.dir != "" && o.fsys != nil {
 		return nil, errors.New("qcow2: WithDir and WithFS exclude each other")
 	}
+	o.slices, o.clusters = newCache(l2Cache), newCache(int64(o.cacheSize))
 	return o, nil
 }
 
@@ -72,7 +75,7 @@ func WithFS(fsys fs.FS) Option {
 
 // WithCacheSize bounds the decompressed clusters that are kept, in bytes, from
 // 0 to 1 GiB; at least one cluster is kept whatever the bound. Default:
-// 16 MiB. Each image of a chain of backing files has a cache of its own.
+// 16 MiB. An image and its backing files share the bound.
 func WithCacheSize(n int) Option {
 	return func(o *options) error {
 		if n < 0 || n > maxCache {

@@ -77,8 +77,7 @@ func newReader(ra io.ReaderAt, size int64, o *options, files *files) (*Reader, e
 	if r.comp, err = newDecompressor(r.compression); err != nil {
 		return nil, err
 	}
-	r.slices = newCache(l2Cache, r.geo.sliceSize)
-	r.clusters = newCache(int64(o.cacheSize), r.geo.clusterSize)
+	r.slices, r.clusters = o.slices, o.clusters
 	if err := r.openOthers(o, files); err != nil {
 		_ = r.Close() // of what was opened before
 		return nil, err
@@ -247,9 +246,8 @@ func (r *Reader) readCompressed(p []byte, off int64, m mapping) error {
 	if int64(len(p)) == r.geo.clusterSize {
 		return r.decompress(p, m)
 	}
-	data, err := r.clusters.get(m.entry, func() ([]byte, error) {
-		b := make([]byte, r.geo.clusterSize)
-		return b, r.decompress(b, m)
+	data, err := r.clusters.get(r, m.entry, r.geo.clusterSize, func(p []byte) error {
+		return r.decompress(p, m)
 	})
 	if err != nil {
 		return err

@@ -95,9 +95,8 @@ func (r *Reader) slice(off int64) (slice, error) {
 	g := &r.geo
 	start := off - off%g.sliceSpan
 	at := int64(r.l1[off/g.l2Span]) + start%g.l2Span/g.sliceSpan*g.sliceSize
-	data, err := r.slices.get(uint64(at), func() ([]byte, error) {
-		b := make([]byte, g.sliceSize)
-		return b, readFull(r.ra, b, at)
+	data, err := r.slices.get(r, uint64(at), g.sliceSize, func(p []byte) error {
+		return readFull(r.ra, p, at)
 	})
 	return slice{data, at, start, min(start+g.sliceSpan, r.Size())}, err
 }
