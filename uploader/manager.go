@@ -32,5 +32,4 @@ func managed(ctx context.Context, s *session, body io.Reader) error {
 	return err
 }
 
-//lint:ignore SA1019 see the import
 var _ manager.UploadAPIClient = (*session)(nil)

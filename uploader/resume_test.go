@@ -35,10 +35,12 @@ func (s *sparse) ReadAt(p []byte, off int64) (int, error) {
 		return 0, errFail
 	}
 	clear(p)
-	for i := range p {
-		if k := off + int64(i) - s.at; k >= 0 && k < int64(len(s.data)) {
-			p[i] = s.data[k]
-		}
+	if skip := s.at - off; skip >= int64(len(p)) {
+		return len(p), nil
+	} else if skip > 0 {
+		copy(p[skip:], s.data)
+	} else if -skip < int64(len(s.data)) {
+		copy(p, s.data[-skip:])
 	}
 	return len(p), nil
 }
