@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,7 +32,7 @@ var benchImage = sync.OnceValue(func() []byte {
 	}
 	const size = 256 * mib
 	b := make([]byte, 0, size)
-	_ = filepath.WalkDir(runtime.GOROOT(), func(name string, e os.DirEntry, err error) error {
+	_ = filepath.WalkDir(goroot(), func(name string, e os.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return nil
 		}
@@ -45,6 +46,14 @@ var benchImage = sync.OnceValue(func() []byte {
 	})
 	return b[:len(b)/(2*mib)*(2*mib)]
 })
+
+func goroot() string {
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		panic(err)
+	}
+	return strings.TrimSpace(string(out))
+}
 
 // each runs f over the blocks of 2 MiB with one goroutine a processor.
 func each(n int, f func(worker, block int)) time.Duration {

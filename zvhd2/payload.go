@@ -37,12 +37,6 @@ func newDecoder(method byte) (*decoder, error) {
 	return d, nil
 }
 
-func (d *decoder) close() {
-	if d.zstd != nil {
-		d.zstd.Close()
-	}
-}
-
 // errSize means that a payload is sound but not a block.
 var errSize = errors.New("expands to another size than a block")
 
