@@ -5,7 +5,7 @@ import (
 	"io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	//lint:ignore SA1019 the project uses manager by decision: its successor transfermanager is pre-1.0, has no resume and sends trailing checksums that cannot be turned off (aws-sdk-go-v2 issue 3556). It stays in this file, behind our own API client.
+	// The project uses manager by decision: its successor transfermanager is pre-1.0, has no resume and sends trailing checksums that cannot be turned off (aws-sdk-go-v2 issue 3556). It stays in this file, behind our own API client.
 	"github.com/aws/aws-sdk-go-v2/feature/s3/manager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
