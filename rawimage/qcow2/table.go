@@ -1,6 +1,9 @@
 package qcow2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // kind is the state of a cluster or subcluster.
 type kind uint8
@@ -101,7 +104,7 @@ func (r *Reader) slice(off int64) (slice, error) {
 	return slice{data, at, start, min(start+g.sliceSpan, r.Size())}, err
 }
 
-// unit maps the cluster or subcluster off is in, from off on.
+// unit maps the cluster off is in, or the subclusters of one kind, from off on.
 func (r *Reader) unit(s slice, off int64) (mapping, error) {
 	g := &r.geo
 	i := (off - s.start) >> g.clusterBits * g.entrySize
@@ -118,7 +121,7 @@ func (r *Reader) unit(s slice, off int64) (mapping, error) {
 	var err error
 	if g.extended {
 		bitmap := binary.BigEndian.Uint64(s.data[i+8:])
-		m.kind, err = r.subcluster(m, bitmap, off, allocated)
+		err = r.subcluster(&m, bitmap, off, allocated)
 	} else {
 		m.kind, err = r.cluster(m, entry, allocated)
 	}
@@ -145,21 +148,28 @@ func (r *Reader) cluster(m mapping, entry uint64, allocated bool) (kind, error) 
 	return kindUnallocated, nil
 }
 
-// subcluster is the kind of the subcluster off is in.
-func (r *Reader) subcluster(m mapping, bitmap uint64, off int64, allocated bool) (kind, error) {
-	if bitmap>>32&bitmap != 0 {
-		return 0, bad(m.at+8, "subcluster bitmap", "%#x has subclusters that are both allocated and zero", bitmap)
+// subcluster sets the kind of the subcluster off is in, and the length to that
+// of it and those after it in the cluster that are of the same kind.
+func (r *Reader) subcluster(m *mapping, bitmap uint64, off int64, allocated bool) error {
+	stored, zero := uint32(bitmap), uint32(bitmap>>32)
+	if stored&zero != 0 {
+		return bad(m.at+8, "subcluster bitmap", "%#x has subclusters that are both allocated and zero", bitmap)
 	}
-	bit := uint64(1) << (off & (r.geo.clusterSize - 1) / r.geo.unit)
+	if stored != 0 && !allocated {
+		return bad(m.at+8, "subcluster bitmap", "%#x has allocated subclusters in a cluster without a place", bitmap)
+	}
+	i := uint(off & (r.geo.clusterSize - 1) / r.geo.unit)
+	alike := ^(stored | zero)
 	switch {
-	case bitmap>>32&bit != 0:
-		return kindZero, nil
-	case bitmap&bit == 0:
-		return kindUnallocated, nil
-	case !allocated:
-		return 0, bad(m.at+8, "subcluster bitmap", "%#x has allocated subclusters in a cluster without a place", bitmap)
+	case zero>>i&1 != 0:
+		m.kind, alike = kindZero, zero
+	case stored>>i&1 != 0:
+		m.kind, alike = kindData, stored
 	}
-	return kindData, nil
+	// Ones from bit i on; what is shifted in counts as the end.
+	n := int64(bits.TrailingZeros32(^(alike >> i)))
+	m.length += (n - 1) * r.geo.unit
+	return nil
 }
 
 // checkCompressed checks the place of a compressed cluster.
