@@ -185,6 +185,10 @@ func (im *importer) preflight(ctx context.Context) error {
 	if err := v.err(); err != nil {
 		return err
 	}
+	// A disk that ends before its partition table says so was cut short on its way here.
+	if _, err := im.src.Inspect(ctx); err != nil {
+		return wrap("source", err)
+	}
 	if _, err := im.ProjectID(ctx); err != nil {
 		return err
 	}
@@ -205,7 +209,13 @@ func (im *importer) nameFree(ctx context.Context) error {
 // checkBucket finds a missing bucket, one in another region and an object that
 // would be replaced.
 func (im *importer) checkBucket(ctx context.Context) error {
-	_, err := im.obs.CheckBucket(ctx, im.img.Bucket, "STANDARD")
+	info, err := im.obs.CheckBucket(ctx, im.img.Bucket, "STANDARD")
+	if err == nil && info.Region == "" {
+		info.Region, err = im.obs.BucketLocation(ctx, im.img.Bucket)
+		if err == nil && info.Region != "" && info.Region != im.o.region {
+			err = fmt.Errorf("%w: %s is in %s, the image service in %s (IMG.0058)", uploader.ErrWrongRegion, im.img.Bucket, info.Region, im.o.region)
+		}
+	}
 	if err != nil || im.o.overwrite || im.journal.resumed {
 		return wrap("bucket", err)
 	}

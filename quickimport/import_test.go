@@ -16,6 +16,7 @@ import (
 
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/quickimport/imstest"
+	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -145,6 +146,7 @@ func TestImportRefusedBeforeAnythingIsSent(t *testing.T) {
 		"directory":      {dir, nil, nil, "not a regular file"},
 		"empty":          {file("empty", 0, ""), nil, nil, "empty"},
 		"qcow2":          {file("q.raw", 1<<20, "QFI\xfb\x00\x00\x00\x03"), nil, nil, "qcow2"},
+		"cut short":      {cutShort(t), nil, rawimage.ErrTruncated, ""},
 		"over 1 TB":      {file("huge", 1<<40+1, "x"), nil, quickimport.ErrValidation, "IMG.0059"},
 		"min_disk small": {file("3g", 3<<30, "x"), func(m *quickimport.Image) { m.MinDisk = 2 }, quickimport.ErrValidation, "3 GB"},
 		"bad tag":        {realDisk, func(m *quickimport.Image) { m.Tags = []string{"nodot"} }, quickimport.ErrValidation, "tags"},
@@ -172,6 +174,16 @@ func TestImportRefusedBeforeAnythingIsSent(t *testing.T) {
 			nothingLeft(t, srv)
 		})
 	}
+}
+
+// cutShort is the real disk without its second half.
+func cutShort(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(realDisk)
+	require.NoError(t, err)
+	name := filepath.Join(t.TempDir(), "cut.raw")
+	require.NoError(t, os.WriteFile(name, data[:len(data)/2], 0o600))
+	return name
 }
 
 func TestImportWithWrongCredentials(t *testing.T) {

@@ -19,12 +19,11 @@ import (
 
 // sparse is a source with extents that counts what is read of it.
 type sparse struct {
-	data    []byte // from offset at
-	at      int64
-	size    int64
-	read    atomic.Int64
-	failAt  int64 // reads beyond fail, if > 0
-	noHoles bool
+	data   []byte // from offset at
+	at     int64
+	size   int64
+	read   atomic.Int64
+	failAt int64 // reads beyond fail, if > 0
 }
 
 var errFail = errors.New("read error")

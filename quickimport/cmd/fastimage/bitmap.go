@@ -11,8 +11,21 @@ import (
 	"github.com/fastimage/fastimage/bitmap"
 )
 
+// bitmapReport is what bitmap --json prints. The names are stable.
+type bitmapReport struct {
+	File       string `json:"file"`
+	Layout     string `json:"layout"`
+	Assumed    bool   `json:"assumed"`
+	BlockSize  int64  `json:"block_size"`
+	Blocks     int64  `json:"blocks"`
+	DataBlocks int64  `json:"data_blocks"`
+	DataBytes  int64  `json:"data_bytes"`
+	Size       int64  `json:"size"`
+}
+
 func (a *app) bitmapCmd() *cobra.Command {
-	var force bool
+	var force, asJSON bool
+	var layoutText string
 	cmd := &cobra.Command{
 		Use:   "bitmap [flags] RAW [OUT.mf]",
 		Short: "write the bitmap (.mf) that a RAW image needs beside it",
@@ -21,7 +34,12 @@ RAW, under its name with the extension .mf. An output of - is standard output.
 
 The layout of .mf files is not documented publicly. What is written is an
 assumption: one bit per 2 MiB of disk, least significant bit first, 1 for data,
-padded to whole segments of 4096 bytes, no header.`,
+padded to whole segments of 4096 bytes, no header. --layout takes another one in
+the form that the package bitmap documents; the default is
+` + bitmap.DefaultLayout().String() + `
+
+With --json it prints one object: file, layout, assumed (true for the default
+layout), block_size, blocks, data_blocks, data_bytes, size.`,
 		Example: `  fastimage bitmap testdata/disk.raw disk.mf`,
 		Args:    argCount(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -29,20 +47,26 @@ padded to whole segments of 4096 bytes, no header.`,
 			if len(args) > 1 {
 				out = args[1]
 			}
-			return a.writeBitmap(cmd.Context(), args[0], out, force)
+			layout, err := bitmap.ParseLayout(layoutText)
+			if err != nil {
+				return usagef("--layout: %w", err)
+			}
+			return a.writeBitmap(cmd.Context(), args[0], out, layout, force, asJSON)
 		},
 	}
+	cmd.Flags().StringVar(&layoutText, "layout", bitmap.DefaultLayout().String(), "layout of the file; the default is an assumption")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "overwrite the output")
 	return cmd
 }
 
-func (a *app) writeBitmap(ctx context.Context, from, to string, force bool) error {
+func (a *app) writeBitmap(ctx context.Context, from, to string, layout bitmap.Layout, force, asJSON bool) error {
 	raw, err := openRaw(ctx, from)
 	if err != nil {
 		return err
 	}
 	defer raw.Close()
-	bm, err := bitmap.Scan(ctx, raw, raw.Size())
+	bm, err := bitmap.Scan(ctx, raw, raw.Size(), bitmap.WithBlockSize(layout.BlockSize))
 	if err != nil {
 		return err
 	}
@@ -50,12 +74,18 @@ func (a *app) writeBitmap(ctx context.Context, from, to string, force bool) erro
 	if err != nil {
 		return err
 	}
-	if err := out.done(bm.Encode(out, bitmap.DefaultLayout())); err != nil {
+	if err := out.done(bm.Encode(out, layout)); err != nil {
 		return err
 	}
+	assumed := layout.Equal(bitmap.DefaultLayout())
+	if asJSON {
+		return a.printJSON(bitmapReport{to, layout.String(), assumed, bm.BlockSize(), bm.Blocks(), bm.Count(), bm.DataBytes(), bm.Size()})
+	}
 	if !a.quiet {
-		fmt.Fprintf(a.stderr, "%s: %d of %d blocks of %s hold data; the layout is an assumption\n",
-			to, bm.Count(), bm.Blocks(), size(bm.BlockSize()))
+		fmt.Fprintf(a.stderr, "%s\n%s: %d of %d blocks of %s hold data\n", bm.Render(mapWidth), to, bm.Count(), bm.Blocks(), size(bm.BlockSize()))
+		if assumed {
+			fmt.Fprintln(a.stderr, "note: the layout is an assumption")
+		}
 	}
 	return nil
 }

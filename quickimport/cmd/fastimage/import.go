@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -30,6 +31,8 @@ type importFlags struct {
 	ims, obs, iam              string
 	ak, sk, securityTok, token string
 	format, level              string
+	stateDir, mf, mfLayout     string
+	resubmit                   bool
 	concurrency                int
 }
 
@@ -98,6 +101,10 @@ FASTIMAGE_IMS_ENDPOINT, FASTIMAGE_OBS_ENDPOINT, FASTIMAGE_IAM_ENDPOINT.`,
 	fl.StringVar(&f.format, "format", "zvhd2", "what to upload: zvhd2, or raw with a bitmap (.mf) beside it")
 	fl.StringVar(&f.level, "level", "default", "compression: fastest, default, better, best or auto")
 	fl.IntVar(&f.concurrency, "concurrency", 0, "parts sent at once, 1 to 64 (default: the uploader's)")
+	fl.StringVar(&f.mf, "mf", "", "with --format raw: upload this bitmap file, made by the vendor's tool, unchanged once it is known to cover the image")
+	fl.StringVar(&f.mfLayout, "mf-layout", "", "with --format raw: layout of the bitmap file (default: an assumption, see 'fastimage bitmap --help')")
+	fl.StringVar(&f.stateDir, "state-dir", "", "keep what the import has reached in this directory: the same command goes on where it was after an interruption")
+	fl.BoolVar(&f.resubmit, "resubmit", false, "with --state-dir: ask for the image again after a call of unknown outcome; look that there is no such image first")
 	fl.BoolVar(&f.overwrite, "overwrite", false, "replace an object of the same key")
 	fl.BoolVar(&f.json, "json", false, "print one JSON object on standard output")
 	return cmd
@@ -107,12 +114,6 @@ func (a *app) doImport(cmd *cobra.Command, file string, f importFlags, img quick
 	if err := checkImport(cmd, file, f, &img); err != nil {
 		return err
 	}
-	// The library opens the file itself; this only looks at it first.
-	raw, err := openRaw(cmd.Context(), file)
-	if err != nil {
-		return err
-	}
-	raw.Close()
 	opts, err := f.common()
 	if err != nil {
 		return err
@@ -196,6 +197,27 @@ func (f importFlags) common() ([]quickimport.Option, error) {
 			return nil, usagef("--concurrency %d: want 1 to 64", f.concurrency)
 		}
 		opts = append(opts, quickimport.WithConcurrency(f.concurrency))
+	}
+	for _, o := range []struct {
+		value string
+		with  func(string) quickimport.Option
+	}{{f.mf, quickimport.WithMF}, {f.stateDir, quickimport.WithStateDir}} {
+		if o.value != "" {
+			opts = append(opts, o.with(o.value))
+		}
+	}
+	if (f.mf != "" || f.mfLayout != "") && f.format != "raw" {
+		return nil, usagef("--mf and --mf-layout go with --format raw")
+	}
+	if f.mfLayout != "" {
+		l, err := bitmap.ParseLayout(f.mfLayout)
+		if err != nil {
+			return nil, usagef("--mf-layout: %w", err)
+		}
+		opts = append(opts, quickimport.WithMFLayout(l))
+	}
+	if f.resubmit {
+		opts = append(opts, quickimport.WithResubmit())
 	}
 	if f.overwrite {
 		opts = append(opts, quickimport.WithOverwrite())

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"os"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/zvhd2"
 )
 
 // info is what info --json prints. The names are stable.
@@ -23,24 +27,33 @@ type info struct {
 	Compression  string     `json:"compression"` // none, zstd or zlib
 	UUID         *string    `json:"uuid"`        // null for raw
 	Created      *time.Time `json:"created"`     // null for raw
+
+	Disk *rawimage.Info `json:"disk,omitempty"` // raw: the partition table and what follows from it
+	data *bitmap.Bitmap
 }
 
 func (a *app) infoCmd() *cobra.Command {
 	var asJSON bool
+	var bucket bucketFlags
 	cmd := &cobra.Command{
 		Use:   "info [flags] FILE",
 		Short: "describe a RAW or ZVHD2 file",
-		Long: `Info describes FILE. A RAW file is scanned for blocks that hold data; of a
-ZVHD2 file only the header and the tables are read.
+		Long: `Info describes FILE. A RAW file is scanned for blocks that hold data, and its
+partition table is read; of a ZVHD2 file only the header and the tables are
+read, of the object obs://BUCKET/KEY by range requests. In the map of a RAW disk
+each character is a share of it: the fuller, the more of it holds data.
 
 With --json it prints one object: format, virtual_size, file_size,
 stored_blocks, blocks, block_size, compression, uuid, created. Sizes are in
-bytes; uuid and created are null for RAW.`,
+bytes; uuid and created are null for RAW. RAW has a field more: disk, with
+size, sector_size, table, disk_id, backup_table, partitions, highest_sector,
+min_disk_gb, firmware, firmware_source, hints and problems.`,
 		Example: `  fastimage info testdata/disk.raw
-  fastimage info --json disk.zvhd2`,
+  fastimage info --json disk.zvhd2
+  fastimage info --region cn-north-4 obs://images/disk.zvhd2`,
 		Args: argCount(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := describe(cmd.Context(), args[0])
+			in, err := describe(cmd.Context(), &bucket, args[0])
 			if err != nil {
 				return err
 			}
@@ -50,36 +63,54 @@ bytes; uuid and created are null for RAW.`,
 			return a.printInfo(in)
 		},
 	}
+	bucket.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
 	return cmd
 }
 
-func describe(ctx context.Context, name string) (*info, error) {
+func describe(ctx context.Context, bucket *bucketFlags, name string) (*info, error) {
+	if strings.HasPrefix(name, obsScheme) {
+		object, n, err := bucket.openContainer(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		defer object.Close()
+		zr, err := zvhd2.NewReader(object, n)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		defer zr.Close()
+		return describeContainer(zr), nil
+	}
 	src, err := open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
-	if src.raw != nil {
+	switch {
+	case src.raw != nil:
 		return src.describeRaw(ctx)
-	}
-	if src.stream != nil {
+	case src.stream != nil:
 		return nil, hintf("%s is ZVHD, which has no tables to describe it; convert it to RAW first", name)
 	}
-	st, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	h := src.container.Info()
+	return describeContainer(src.container), nil
+}
+
+func describeContainer(zr *zvhd2.Reader) *info {
+	h := zr.Info()
 	id, created := uuid.UUID(h.UUID).String(), h.Created.UTC()
 	return &info{
-		Format: "zvhd2", VirtualSize: h.VirtualSize, FileSize: st.Size(),
+		Format: "zvhd2", VirtualSize: h.VirtualSize, FileSize: h.FileSize,
 		StoredBlocks: h.StoredBlocks, Blocks: h.Blocks, BlockSize: h.BlockSize,
 		Compression: h.Compression, UUID: &id, Created: &created,
-	}, nil
+	}
 }
 
 func (s *source) describeRaw(ctx context.Context) (*info, error) {
+	disk, err := s.raw.Inspect(ctx)
+	if err != nil {
+		return nil, err
+	}
 	bm, err := bitmap.Scan(ctx, s.raw, s.raw.Size())
 	if err != nil {
 		return nil, err
@@ -87,7 +118,7 @@ func (s *source) describeRaw(ctx context.Context) (*info, error) {
 	return &info{
 		Format: "raw", VirtualSize: s.raw.Size(), FileSize: s.raw.Size(),
 		StoredBlocks: bm.Count(), Blocks: bm.Blocks(), BlockSize: bm.BlockSize(),
-		Compression: "none",
+		Compression: "none", Disk: disk, data: bm,
 	}, nil
 }
 
@@ -98,5 +129,46 @@ func (a *app) printInfo(in *info) error {
 	if err == nil && in.UUID != nil {
 		_, err = fmt.Fprintf(a.stdout, "uuid          %s\ncreated       %s\n", *in.UUID, in.Created.Format(time.RFC3339))
 	}
+	if err == nil && in.Disk != nil {
+		_, err = io.WriteString(a.stdout, oneLineEach(diskLines(in)))
+	}
 	return err
+}
+
+// mapWidth leaves the names of the lines room at 80 columns.
+const mapWidth = 60
+
+func diskLines(in *info) []string {
+	d := in.Disk
+	lines := []string{"map           " + in.data.Render(mapWidth),
+		fmt.Sprintf("table         %s, sectors of %d bytes", d.Table, d.SectorSize)}
+	for _, p := range d.Partitions {
+		line := fmt.Sprintf("partition %-3d %s at %s, %s", p.Number, size(p.Size), size(p.Start), cmp.Or(p.TypeName, p.Type))
+		for _, s := range []string{p.Name, p.Filesystem, p.Label} {
+			if s != "" {
+				line += ", " + s
+			}
+		}
+		lines = append(lines, line)
+	}
+	lines = append(lines, fmt.Sprintf("min disk      %dGiB", d.MinDiskGB))
+	if d.Firmware != "" {
+		lines = append(lines, fmt.Sprintf("firmware      %s (%s)", d.Firmware, d.FirmwareSource))
+	}
+	for _, h := range d.Hints {
+		lines = append(lines, fmt.Sprintf("hint          %s %s (%s)", h.Key, h.Value, h.Source))
+	}
+	for _, p := range d.Problems {
+		lines = append(lines, "problem       "+p.Error())
+	}
+	return lines
+}
+
+// oneLineEach ends each line, whatever names from the disk are in it.
+func oneLineEach(lines []string) string {
+	var b strings.Builder
+	for _, l := range lines {
+		b.WriteString(oneLine(l) + "\n")
+	}
+	return b.String()
 }

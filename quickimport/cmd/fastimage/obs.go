@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"io"
 	"os"
 	"strings"
 
@@ -64,4 +65,30 @@ func parseObject(s string, needKey bool) (bucket, key string, err error) {
 		return "", "", usagef("%q: want obs://BUCKET/KEY", s)
 	}
 	return bucket, key, nil
+}
+
+// container is a file or an object that is read at any offset.
+type container interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// openContainer opens a file, or an object by range requests.
+func (f *bucketFlags) openContainer(ctx context.Context, name string) (container, int64, error) {
+	if !strings.HasPrefix(name, obsScheme) {
+		return openPlain(name)
+	}
+	bucket, key, err := parseObject(name, true)
+	if err != nil {
+		return nil, 0, err
+	}
+	client, err := f.client()
+	if err != nil {
+		return nil, 0, err
+	}
+	object, err := client.OpenObject(ctx, bucket, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	return object, object.Size(), nil
 }

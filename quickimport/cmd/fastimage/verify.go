@@ -13,10 +13,11 @@ import (
 func (a *app) verifyCmd() *cobra.Command {
 	var against string
 	var asJSON bool
+	var bucket bucketFlags
 	cmd := &cobra.Command{
 		Use:   "verify [flags] FILE",
 		Short: "check a ZVHD2 or ZVHD file, every structure and every payload",
-		Long: `Verify checks FILE and lists everything that is wrong with it, with the block
+		Long: `Verify checks FILE, or the object obs://BUCKET/KEY by range requests, and lists everything that is wrong with it, with the block
 and the offset in the file. The exit status is 0 only when nothing is wrong.
 
 With --json it prints one object: format, size, file_size, blocks, stored,
@@ -24,19 +25,21 @@ checked, compared, problems and notes (each kind, block, offset, field,
 message; block is -1 where none is concerned). Notes are peculiarities that do
 no harm.`,
 		Example: `  fastimage verify disk.zvhd2
-  fastimage verify --against testdata/disk.raw disk.zvhd2`,
+  fastimage verify --against testdata/disk.raw disk.zvhd2
+  fastimage verify --region cn-north-4 obs://images/disk.zvhd2`,
 		Args: argCount(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.verify(cmd.Context(), args[0], against, asJSON)
+			return a.verify(cmd.Context(), &bucket, args[0], against, asJSON)
 		},
 	}
+	bucket.add(cmd)
 	cmd.Flags().StringVar(&against, "against", "", "RAW image whose content the file must have")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, name, against string, asJSON bool) error {
-	f, n, err := openPlain(name)
+func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against string, asJSON bool) error {
+	f, n, err := bucket.openContainer(ctx, name)
 	if err != nil {
 		return err
 	}
