@@ -80,6 +80,9 @@ func TestMatrix(t *testing.T) {
 	oracle(t, "qemu-img")
 	all := append(variants(9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21), others()...)
 	some := append(variants(9, 12, 14, 16, 21), others()...)
+	if testing.Short() {
+		all, some = some, append(variants(9, 16), others()...)
+	}
 	var ran atomic.Int64
 	t.Run("small", func(t *testing.T) {
 		for i, s := range sources {
