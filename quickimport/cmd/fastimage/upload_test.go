@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// An object goes up without its zeros, and is described and checked where it lies.
+func TestUploadAndLookAtTheObject(t *testing.T) {
+	c := serve(t, t.TempDir())
+	defer c.stop(t)
+	dir := t.TempDir()
+	container := filepath.Join(dir, "disk.zvhd2")
+	require.Zero(t, fastimage(t, c.env, "convert", "-q", disk, container).code)
+
+	r := fastimage(t, c.env, "upload", "--json", "--state-dir", dir, disk, "obs://images/raw/disk.raw")
+	require.Zero(t, r.code, r.stderr)
+	require.Equal(t, []string{"bucket", "key", "object_bytes", "wire_bytes", "copied_bytes", "parts", "resumed_parts", "retries", "etag", "seconds"}, keys(t, r.stdout))
+	var rep uploadReport
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &rep))
+	st, err := os.Stat(disk)
+	require.NoError(t, err)
+	require.Equal(t, st.Size(), rep.ObjectBytes)
+	require.Less(t, rep.WireBytes, rep.ObjectBytes)
+	require.Positive(t, rep.CopiedBytes)
+
+	r = fastimage(t, c.env, "upload", "-q", "--state-dir", dir, container, "obs://images/disk.zvhd2")
+	require.Zero(t, r.code, r.stderr)
+	require.Regexp(t, `^[0-9a-f]{32}(-\d+)?\n$`, r.stdout)
+
+	local := fastimage(t, c.env, "info", "--json", container)
+	remote := fastimage(t, c.env, "info", "--json", "obs://images/disk.zvhd2")
+	require.Zero(t, remote.code, remote.stderr)
+	require.JSONEq(t, local.stdout, remote.stdout)
+	r = fastimage(t, c.env, "verify", "-q", "--against", disk, "obs://images/disk.zvhd2")
+	require.Zero(t, r.code, r.stderr)
+
+	r = fastimage(t, c.env, "uploads", "list", "--json", "obs://images/")
+	require.Zero(t, r.code, r.stderr)
+	require.JSONEq(t, `{"uploads":[]}`, r.stdout)
+
+	requireError(t, fastimage(t, c.env, "upload", "--state-dir", dir, disk, "obs://nosuchbucket/k"), exitFailed, "nosuchbucket")
+	requireError(t, fastimage(t, c.env, "upload", disk, "images/k"), exitUsage, "obs://")
+	requireError(t, fastimage(t, c.env, "info", "obs://images/nothing"), exitFailed, "nothing")
+}
+
+// A second import with the same state gives the image that is there.
+func TestImportWithState(t *testing.T) {
+	c := serve(t, t.TempDir())
+	defer c.stop(t)
+	args := []string{"import", "-q", "--state-dir", t.TempDir(), "--name", "kept", "--os-version", "Debian", disk}
+	first := fastimage(t, c.env, args...)
+	require.Zero(t, first.code, first.stderr)
+	again := fastimage(t, c.env, args...)
+	require.Zero(t, again.code, again.stderr)
+	require.Equal(t, first.stdout, again.stdout)
+}
+
+func TestBitmapLayouts(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "disk.mf")
+	r := fastimage(t, nil, "bitmap", "--json", disk, out)
+	require.Zero(t, r.code, r.stderr)
+	require.Equal(t, []string{"file", "layout", "assumed", "block_size", "blocks", "data_blocks", "data_bytes", "size"}, keys(t, r.stdout))
+	var rep bitmapReport
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &rep))
+	require.True(t, rep.Assumed)
+	again := filepath.Join(t.TempDir(), "again.mf")
+	require.Zero(t, fastimage(t, nil, "bitmap", "--layout", rep.Layout, disk, again).code)
+	a, err := os.ReadFile(out)
+	require.NoError(t, err)
+	b, err := os.ReadFile(again)
+	require.NoError(t, err)
+	require.Equal(t, a, b)
+	requireError(t, fastimage(t, nil, "bitmap", "--layout", "nonsense", disk, again), exitUsage, "--layout")
+}
