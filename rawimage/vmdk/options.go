@@ -1,0 +1,65 @@
+package vmdk
+
+import (
+	"errors"
+	"fmt"
+)
+
+type options struct {
+	dir      string
+	member   string
+	maxTable int64
+}
+
+// Option configures NewReader and OpenOVA.
+type Option func(*options) error
+
+// WithDir names the directory in which the extents of a descriptor are looked
+// for. They are opened through os.Root: no name in a descriptor, and no symbolic
+// link behind one, leads out of it. Default: none, and a descriptor that names
+// other files is ErrExternal.
+func WithDir(dir string) Option {
+	return func(o *options) error {
+		if dir == "" {
+			return errors.New("vmdk: empty directory name")
+		}
+		o.dir = dir
+		return nil
+	}
+}
+
+// WithMember names the member of the OVA to open, exactly as in the archive.
+// Default: the only one that ends in .vmdk.
+func WithMember(name string) Option {
+	return func(o *options) error {
+		if name == "" {
+			return errors.New("vmdk: empty member name")
+		}
+		o.member = name
+		return nil
+	}
+}
+
+// WithMaxTable bounds the memory for the grain directories of all extents, in
+// bytes: an image that needs more is ErrUnsupported. At least 4096; default
+// 64 MiB, which serve 512 TiB at the usual grains. The file must hold the
+// directories in any case, whatever the bound.
+func WithMaxTable(n int64) Option {
+	return func(o *options) error {
+		if n < 4096 {
+			return fmt.Errorf("vmdk: table bound of %d bytes is below 4096", n)
+		}
+		o.maxTable = n
+		return nil
+	}
+}
+
+func newOptions(opts []Option) (*options, error) {
+	o := &options{maxTable: 64 << 20}
+	for _, opt := range opts {
+		if err := opt(o); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}

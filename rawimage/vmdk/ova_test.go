@@ -1,0 +1,102 @@
+package vmdk_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/zlib"
+	"fmt"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/rawimage/vmdk"
+)
+
+func zlibBytes(t testing.TB, b []byte) []byte {
+	var buf bytes.Buffer
+	w := zlib.NewWriter(&buf)
+	_, err := w.Write(b)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return buf.Bytes()
+}
+
+type member struct {
+	name string
+	data []byte
+}
+
+func archive(t testing.TB, members ...member) []byte {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for _, m := range members {
+		require.NoError(t, w.WriteHeader(&tar.Header{Name: m.name, Mode: 0o644, Size: int64(len(m.data))}))
+		_, err := w.Write(m.data)
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return buf.Bytes()
+}
+
+func TestOVA(t *testing.T) {
+	disk := tiny(t, "subformat=streamOptimized")
+	want, err := newReader(disk)
+	require.NoError(t, err)
+	ovf := member{"vm.ovf", []byte("<Envelope/>")}
+	openOVA := func(b []byte, opts ...vmdk.Option) (*vmdk.Reader, error) {
+		return vmdk.OpenOVA(bytes.NewReader(b), int64(len(b)), opts...)
+	}
+
+	b := archive(t, ovf, member{"vm-disk1.VMDK", disk}, member{"vm.mf", []byte("SHA256")})
+	r, err := openOVA(b)
+	require.NoError(t, err)
+	require.Equal(t, "vm-disk1.VMDK", r.Info().Member)
+	require.Equal(t, extents(t, want), extents(t, r))
+	one, two := make([]byte, want.Size()), make([]byte, r.Size())
+	_, err = want.ReadAt(one, 0)
+	require.NoError(t, err)
+	_, err = r.ReadAt(two, 0)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(one, two))
+
+	pair := archive(t, ovf, member{"a.vmdk", disk}, member{"b.vmdk", disk})
+	_, err = openOVA(pair)
+	requireTyped(t, err, vmdk.ErrUnsupported)
+	r, err = openOVA(pair, vmdk.WithMember("b.vmdk"))
+	require.NoError(t, err)
+	require.Equal(t, "b.vmdk", r.Info().Member)
+	_, err = openOVA(pair, vmdk.WithMember("c.vmdk"))
+	requireTyped(t, err, vmdk.ErrFormat)
+	_, err = openOVA(archive(t, ovf))
+	requireTyped(t, err, vmdk.ErrFormat)
+	_, err = openOVA(archive(t, member{"x.vmdk", []byte("version=1\nRW 8 FLAT \"/etc/passwd\" 0\n")}))
+	requireTyped(t, err, vmdk.ErrExternal)
+	_, err = openOVA(b, vmdk.WithDir("."))
+	require.Error(t, err)
+	_, err = vmdk.OpenOVA(failing{}, 4096)
+	require.ErrorIs(t, err, iotest.ErrTimeout)
+	require.NotErrorIs(t, err, vmdk.ErrFormat)
+}
+
+// A member whose header claims more than the archive has, or nonsense.
+func TestLyingMembers(t *testing.T) {
+	disk := tiny(t, "subformat=streamOptimized")
+	for _, size := range []string{"77777777777", "-0000000001", "zzzzzzzzzzz", "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff"} {
+		t.Run(fmt.Sprintf("%q", size), func(t *testing.T) {
+			b := archive(t, member{"vm.vmdk", disk})
+			copy(b[124:136], size)
+			var sum int
+			copy(b[148:156], "        ")
+			for _, c := range b[:512] {
+				sum += int(c)
+			}
+			copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
+			_, err := vmdk.OpenOVA(bytes.NewReader(b), int64(len(b)))
+			requireTyped(t, err, vmdk.ErrFormat)
+		})
+	}
+	b := archive(t, member{"vm.vmdk", disk})
+	_, err := vmdk.OpenOVA(bytes.NewReader(b[:len(b)-4096]), int64(len(b)-4096))
+	requireTyped(t, err, vmdk.ErrFormat)
+}

@@ -1,0 +1,239 @@
+package vmdk
+
+import (
+	"errors"
+	"io"
+	"math"
+	"sort"
+)
+
+// cachedGrains bounds the expanded grains kept, in bytes. Reads of whole grains
+// go past them; they serve those that begin or end within one.
+const cachedGrains = 4 << 20
+
+// cachedTables is how many grain tables are kept, of 2 KiB each as a rule.
+const cachedTables = 256
+
+// extenter is what a source offers that knows its own holes: the first range of
+// data that ends behind off, io.EOF where there is none.
+type extenter interface {
+	NextData(off int64) (start, end int64, err error)
+}
+
+// Info describes an image.
+type Info struct {
+	CreateType string // such as "monolithicSparse" or "streamOptimized", "" where it is not told
+	Adapter    string // such as "lsilogic", "" where it is not told
+	Size       int64  // virtual size in bytes
+	Member     string // name in the OVA, "" outside one
+	Compressed bool   // an extent has compressed grains
+	Unclean    bool   // an extent was not closed by its last writer
+	Extents    []ExtentInfo
+}
+
+// ExtentInfo describes a piece of the disk.
+type ExtentInfo struct {
+	Name   string // of the file, "" for the one given to NewReader
+	Kind   string // SPARSE, FLAT, VMFS or ZERO
+	Offset int64  // of its first byte on the disk
+	Size   int64
+	Grain  int64 // bytes, 0 for all but SPARSE
+}
+
+// source is an extent's content, at offsets of the extent.
+type source interface {
+	// readAt fills p, which lies in the extent.
+	readAt(p []byte, off int64) error
+	// nextData is as Reader.NextData; the range may go past the extent's end.
+	nextData(off int64) (start, end int64, err error)
+}
+
+// extent is a piece of the disk.
+type extent struct {
+	start, end int64
+	src        source
+}
+
+// shared is what all extents of an image draw from.
+type shared struct {
+	tables *cache[[]uint32]
+	grains *cache[[]byte]
+	budget int64 // bytes left for grain directories
+}
+
+// Reader is an open VMDK. All methods but Close are safe for concurrent use.
+type Reader struct {
+	extents []extent // from 0 on without gaps
+	size    int64
+	info    Info
+	files   []io.Closer
+}
+
+// NewReader reads the header, or the descriptor, of the VMDK in the first size
+// bytes of ra, which must stay open as long as the Reader is used. Where the data
+// is in other files these are opened in the directory of WithDir.
+func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	if o.member != "" {
+		return nil, errors.New("vmdk: WithMember without an OVA")
+	}
+	return newReader(ra, size, o)
+}
+
+func newReader(ra io.ReaderAt, size int64, o *options) (*Reader, error) {
+	if size <= 0 {
+		return nil, malformed(0, "file", "%d bytes", size)
+	}
+	head := make([]byte, min(size, headerSize))
+	if err := readFull(ra, head, 0, "header"); err != nil {
+		return nil, err
+	}
+	r := new(Reader)
+	sh := &shared{
+		tables: newCache[[]uint32](cachedTables),
+		grains: newCache[[]byte](cachedGrains / (64 << 10)),
+		budget: o.maxTable,
+	}
+	var err error
+	if isDescriptor(head) {
+		err = r.openDescriptor(ra, size, o, sh)
+	} else {
+		err = r.openMonolithic(ra, size, sh)
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	r.info.Size = r.size
+	return r, nil
+}
+
+// openMonolithic opens a file that is header, descriptor and data in one.
+func (r *Reader) openMonolithic(ra io.ReaderAt, size int64, sh *shared) error {
+	s, err := openSparse(ra, size, sh)
+	if err != nil {
+		return err
+	}
+	if s.h.descriptorAt != 0 && s.h.descriptorN != 0 {
+		if err := r.readEmbedded(s); err != nil {
+			return err
+		}
+	}
+	return r.add(s, ExtentInfo{Kind: "SPARSE", Size: s.size})
+}
+
+// readEmbedded reads the descriptor of a monolithic file, which has no say in
+// where the data is.
+func (r *Reader) readEmbedded(s *sparse) error {
+	sectors := uint64(s.fileSize) / sectorSize
+	if s.h.descriptorAt > sectors || s.h.descriptorN > sectors-s.h.descriptorAt {
+		return malformed(28, "descriptor offset", "%d sectors at %d are outside the file", s.h.descriptorN, s.h.descriptorAt)
+	}
+	text := make([]byte, min(int64(s.h.descriptorN)*sectorSize, maxDescriptor))
+	at := int64(s.h.descriptorAt) * sectorSize
+	if err := readFull(s.ra, text, at, "descriptor"); err != nil {
+		return err
+	}
+	d, err := parseDescriptor(text)
+	if err != nil {
+		return err
+	}
+	r.info.CreateType, r.info.Adapter = d.values["createtype"], d.values["ddb.adaptertype"]
+	return d.check(at)
+}
+
+// add appends an extent of info.Size bytes.
+func (r *Reader) add(src source, info ExtentInfo) error {
+	if info.Size > math.MaxInt64-r.size {
+		return malformed(-1, "extents", "of more than 2^63 bytes together")
+	}
+	if s, ok := src.(*sparse); ok {
+		info.Grain = s.grain
+		r.info.Compressed = r.info.Compressed || s.compressed()
+		r.info.Unclean = r.info.Unclean || s.h.unclean
+		if s.compressed() {
+			// Less of them where they are larger. No grain was read yet.
+			s.grains.limit = max(1, min(s.grains.limit, int(cachedGrains/s.grain)))
+		}
+	}
+	info.Offset = r.size
+	r.extents = append(r.extents, extent{r.size, r.size + info.Size, src})
+	r.info.Extents = append(r.info.Extents, info)
+	r.size += info.Size
+	return nil
+}
+
+// Size returns the virtual size in bytes, as qemu-img convert -O raw gives it.
+func (r *Reader) Size() int64 { return r.size }
+
+// Info describes the image.
+func (r *Reader) Info() Info { return r.info }
+
+// Close closes the files that WithDir made the Reader open. What was given to
+// NewReader stays open.
+func (r *Reader) Close() error {
+	var errs []error
+	for _, f := range r.files {
+		errs = append(errs, f.Close())
+	}
+	r.files = nil
+	return errors.Join(errs...)
+}
+
+// find returns the index of the extent with the byte at off, which is on the disk.
+func (r *Reader) find(off int64) int {
+	return sort.Search(len(r.extents), func(i int) bool { return r.extents[i].end > off })
+}
+
+// ReadAt reads bytes of the virtual disk. What is in no extent's grains is zeros.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errors.New("vmdk: negative offset")
+	}
+	if off >= r.size {
+		return 0, io.EOF
+	}
+	var eof error
+	if int64(len(p)) > r.size-off {
+		p, eof = p[:r.size-off], io.EOF
+	}
+	n := 0
+	for i := r.find(off); n < len(p); i++ {
+		e := r.extents[i]
+		pos := off + int64(n)
+		part := p[n:]
+		if int64(len(part)) > e.end-pos {
+			part = part[:e.end-pos]
+		}
+		if err := e.src.readAt(part, pos-e.start); err != nil {
+			return n, err
+		}
+		n += len(part)
+	}
+	return n, eof
+}
+
+// NextData returns a range of data: none is before it from off on, and it is
+// clipped to begin at off. io.EOF says that only zeros follow. It comes from the
+// grain tables; a grain the file stores may be zeros all the same. A long range
+// may come in several that touch. A flat extent is data from end to end, unless
+// its source has a NextData of its own.
+func (r *Reader) NextData(off int64) (start, end int64, err error) {
+	off = max(off, 0)
+	if off >= r.size {
+		return 0, 0, io.EOF
+	}
+	for _, e := range r.extents[r.find(off):] {
+		start, end, err := e.src.nextData(max(off-e.start, 0))
+		if errors.Is(err, io.EOF) || err == nil && start >= e.end-e.start {
+			continue
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		return e.start + start, e.start + min(end, e.end-e.start), nil
+	}
+	return 0, 0, io.EOF
+}
