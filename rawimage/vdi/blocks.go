@@ -10,12 +10,6 @@ import (
 // absent marks a block without data in the file.
 const absent = -1
 
-// extenter is what a source offers that knows its own holes: the first range of
-// data that ends behind off, io.EOF where there is none.
-type extenter interface {
-	NextData(off int64) (start, end int64, err error)
-}
-
 // blockMap is the disk as the allocation table has it. It does not change after
 // NewReader, so all methods are safe for concurrent use.
 type blockMap struct {
