@@ -29,7 +29,6 @@ type disk struct {
 	size    int64
 	ones    []int64
 	extents [][2]int64
-	holes   bool
 	fail    error
 	reads   atomic.Int64
 }
