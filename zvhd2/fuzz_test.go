@@ -140,7 +140,11 @@ func FuzzRoundTrip(f *testing.F) {
 		if size == 0 {
 			return
 		}
-		d := newDisk(size, map[int64][]byte{int64(at): b})
+		data := map[int64][]byte{}
+		if len(b) > 0 { // an extent is never empty
+			data[int64(at)] = b
+		}
+		d := newDisk(size, data)
 		opt := zvhd2.WithLevel(zvhd2.Fastest + zvhd2.Level(level%3))
 		serial := encoded(t, d, size, opt, zvhd2.WithWorkers(1))
 		require.True(t, bytes.Equal(serial, encoded(t, extents{d}, size, opt, zvhd2.WithWorkers(3))))
