@@ -77,3 +77,12 @@ func TestBitmapLayouts(t *testing.T) {
 	require.Equal(t, a, b)
 	requireError(t, fastimage(t, nil, "bitmap", "--layout", "nonsense", disk, again), exitUsage, "--layout")
 }
+
+// What the automatic level chose is in the report.
+func TestConvertTellsTheLevels(t *testing.T) {
+	for level, want := range map[string]string{"fastest": "blocks: 6 fastest", "auto": `blocks: \d+ (fastest|default|better)`} {
+		r := fastimage(t, nil, "convert", "--level", level, disk, filepath.Join(t.TempDir(), "out.zvhd2"))
+		require.Zero(t, r.code, r.stderr)
+		require.Regexp(t, want, r.stderr)
+	}
+}
