@@ -308,13 +308,13 @@ func (im *importer) sendZVHD2(ctx context.Context, up *uploader.Uploader) error 
 		pr.CloseWithError(err)
 		return err
 	})
-	if err := errors.Join(g.Wait(), ctx.Err()); err != nil {
-		if sent != nil {
-			im.objects = append(im.objects, im.img.Key)
-		}
+	err = errors.Join(g.Wait(), ctx.Err())
+	if sent != nil {
+		im.objects = append(im.objects, im.img.Key)
+	}
+	if err != nil {
 		return err
 	}
-	im.objects = append(im.objects, im.img.Key)
 	if sent.ObjectBytes != sum.FileSize {
 		return fmt.Errorf("the object has %d bytes, the container %d", sent.ObjectBytes, sum.FileSize)
 	}
