@@ -53,7 +53,7 @@ func (e *ForeignFormatError) Error() string {
 	if name == "" {
 		name = "image"
 	}
-	return fmt.Sprintf("rawimage: %s is %s, not RAW: %s", name, e.Format.Description(), e.Format.advice(name))
+	return fmt.Sprintf("rawimage: %s is %s, not RAW: %s", name, e.Format.Description(), e.Format.Advice(name))
 }
 
 // Is reports whether target is ErrForeignFormat.

@@ -3,6 +3,8 @@ package rawimage
 import (
 	"bytes"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
 // Format is what a file's magic bytes say it is. Its text is the usual short
@@ -19,6 +21,7 @@ const (
 	FormatVHD   Format = "vhd"
 	FormatVHDX  Format = "vhdx"
 	FormatVDI   Format = "vdi"
+	FormatOVA   Format = "ova" // any tar archive: an OVA is one with a VMDK in it
 	FormatZVHD  Format = "zvhd"
 	FormatZVHD2 Format = "zvhd2"
 	FormatGzip  Format = "gzip"
@@ -31,6 +34,7 @@ const (
 	magicHead = 4096 // bytes from the start that DetectFormat looks at
 	magicTail = 512  // and from the end
 
+	tarMagicAt = 257
 	vmdkText   = "# Disk DescriptorFile"
 	vhdCookie  = "conectix"
 	vdiMagicAt = 64
@@ -75,6 +79,9 @@ func DetectFormat(head, tail []byte) Format {
 	if isVMDKDescriptor(head) {
 		return FormatVMDK
 	}
+	if isTar(head) {
+		return FormatOVA
+	}
 	// The footer of a fixed VHD is the last 512 bytes; Virtual PC before 2004
 	// wrote 511.
 	for _, cut := range []int{512, 511} {
@@ -89,6 +96,23 @@ func DetectFormat(head, tail []byte) Format {
 // too short to refuse a disk for.
 func isBzip2(head []byte) bool {
 	return len(head) >= 10 && head[3] >= '1' && head[3] <= '9' && string(head[4:10]) == "1AY&SY"
+}
+
+// isTar wants the checksum of the first header too: the magic stands where a
+// boot sector has its code.
+func isTar(head []byte) bool {
+	const size, sumAt, sumEnd = 512, 148, 156
+	if len(head) < size || !bytes.HasPrefix(head[tarMagicAt:], []byte("ustar")) {
+		return false
+	}
+	want, err := strconv.ParseInt(strings.Trim(string(head[sumAt:sumEnd]), " \x00"), 8, 64)
+	sum := int64(' ' * (sumEnd - sumAt)) // the sum is taken with spaces in its own place
+	for i, b := range head[:size] {
+		if i < sumAt || i >= sumEnd {
+			sum += int64(b)
+		}
+	}
+	return err == nil && sum == want
 }
 
 // isVMDKDescriptor recognizes the text file that names a VMDK's extents.
@@ -119,6 +143,8 @@ func (f Format) Description() string {
 		return "a Hyper-V image (" + string(f) + ")"
 	case FormatVDI:
 		return "a VirtualBox image (vdi)"
+	case FormatOVA:
+		return "an archive (tar, as an OVA is)"
 	case FormatZVHD, FormatZVHD2:
 		return "a compressed cloud image (" + string(f) + ")"
 	case FormatGzip, FormatXZ, FormatZstd, FormatBzip2:
@@ -127,13 +153,16 @@ func (f Format) Description() string {
 	return string(f)
 }
 
-// advice says what to do with a file of this format.
-func (f Format) advice(name string) string {
+// Advice says what to do with a file of this format, called name, where it
+// cannot be read: a command line where there is one.
+func (f Format) Advice(name string) string {
 	switch f {
 	case FormatQCOW, FormatQCOW2, FormatQED, FormatVMDK, FormatVHDX, FormatVDI:
 		return fmt.Sprintf("convert it first: qemu-img convert -f %s -O raw %s disk.raw", f, name)
 	case FormatVHD:
 		return fmt.Sprintf("convert it first: qemu-img convert -f vpc -O raw %s disk.raw", name)
+	case FormatOVA:
+		return fmt.Sprintf("unpack it first: tar -xf %s", name)
 	case FormatGzip, FormatXZ, FormatZstd, FormatBzip2:
 		return fmt.Sprintf("decompress it first: %s -dc %s > disk.raw", f, name)
 	case FormatZVHD, FormatZVHD2:

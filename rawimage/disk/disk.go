@@ -1,0 +1,170 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+
+	"github.com/fastimage/fastimage/rawimage"
+)
+
+// Disk is the disk in an open image. All methods but Close may be called
+// concurrently.
+//
+// Those of the Image are the disk's: Size, ReadAt, NextData, Extents, ExtentsIn.
+type Disk struct {
+	*rawimage.Image
+
+	name   string
+	format rawimage.Format
+	file   *rawimage.Image // the file as it is
+	under  io.Closer       // the format's reader where it has files open, or nil
+	others []watched       // files it needs beside the one named
+
+	facts    []Fact
+	warnings []string
+}
+
+// Fact is something that an image says of itself beyond its disk.
+type Fact struct {
+	Name  string `json:"name"` // such as "cluster size"
+	Value string `json:"value"`
+}
+
+// Open opens the image name, a regular file or a block device. A file that
+// cannot be had at all is a *rawimage.OpenError; one of a format that is not read
+// an *UnsupportedError, which is ErrCompressed where OpenStream reads it; one that
+// is damaged or needs what is not allowed an *OpenError.
+func Open(name string, opts ...Option) (*Disk, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	o.beside = filepath.Dir(name)
+	file, err := rawimage.Open(name, rawimage.WithAnyFormat())
+	if err != nil {
+		return nil, err
+	}
+	d, err := open(file, name, o)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return d, nil
+}
+
+// New is Open for the image of size bytes in ra, which may have a NextData as
+// rawimage.New has it, and must be safe for concurrent use. Close does not close
+// it. A VMDK descriptor, whose data is elsewhere, is refused.
+func New(ra io.ReaderAt, size int64, opts ...Option) (*Disk, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	file, err := rawimage.New(ra, size, rawimage.WithAnyFormat())
+	if err != nil {
+		return nil, err
+	}
+	return open(file, "", o)
+}
+
+func open(file *rawimage.Image, name string, o *options) (*Disk, error) {
+	d := &Disk{file: file, name: name, format: o.format}
+	if d.format == "" {
+		var err error
+		if d.format, err = detect(file); err != nil {
+			return nil, err
+		}
+	}
+	openFormat, ok := openers[d.format]
+	if !ok {
+		return nil, &UnsupportedError{Name: name, Format: d.format}
+	}
+	ra, size, err := openFormat(d, o)
+	if err == nil && d.format == rawimage.FormatRaw {
+		d.Image = file
+	} else if err == nil {
+		d.Image, err = rawimage.New(ra, size, rawimage.WithAnyFormat())
+	}
+	if err != nil {
+		return nil, errors.Join(&OpenError{Name: name, Format: d.format, Err: err}, d.closeUnder())
+	}
+	return d, nil
+}
+
+// detect looks at both ends of the file.
+func detect(file *rawimage.Image) (rawimage.Format, error) {
+	head := make([]byte, min(file.Size(), headSize))
+	tail := make([]byte, min(file.Size(), tailSize))
+	if _, err := file.ReadAt(head, 0); err != nil {
+		return "", err
+	}
+	if _, err := file.ReadAt(tail, file.Size()-int64(len(tail))); err != nil {
+		return "", err
+	}
+	return rawimage.DetectFormat(head, tail), nil
+}
+
+// What DetectFormat wants to see.
+const (
+	headSize = 4096
+	tailSize = 512
+)
+
+// Name returns the name given to Open, or "".
+func (d *Disk) Name() string { return d.name }
+
+// Format returns the format of the image.
+func (d *Disk) Format() rawimage.Format { return d.format }
+
+// IsDevice reports whether the image is a block device.
+func (d *Disk) IsDevice() bool { return d.file.IsDevice() }
+
+// FileSize returns the bytes of the image, all its files together.
+func (d *Disk) FileSize() int64 {
+	n := d.file.Size()
+	for _, w := range d.others {
+		n += w.size
+	}
+	return n
+}
+
+// Facts returns what the image says of itself beyond its disk, in an order to be
+// read. A RAW image says nothing.
+func (d *Disk) Facts() []Fact { return d.facts }
+
+// Warnings returns what users of the image should know, each a sentence without
+// a full stop: that it was not closed, or has snapshots that are not read.
+func (d *Disk) Warnings() []string { return d.warnings }
+
+// Inspect is [rawimage.Image.Inspect].
+func (d *Disk) Inspect(ctx context.Context) (*rawimage.Info, error) {
+	info, err := d.Image.Inspect(ctx)
+	if cut, ok := errors.AsType[*rawimage.TruncatedError](err); ok && cut.Name == "" {
+		cut.Name = d.name
+	}
+	return info, err
+}
+
+// CheckUnchanged is [rawimage.Image.CheckUnchanged] for all files of the image.
+func (d *Disk) CheckUnchanged() error {
+	if err := d.file.CheckUnchanged(); err != nil {
+		return err
+	}
+	for _, w := range d.others {
+		if err := w.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close closes what Open has opened.
+func (d *Disk) Close() error { return errors.Join(d.closeUnder(), d.file.Close()) }
+
+func (d *Disk) closeUnder() error {
+	if d.under == nil {
+		return nil
+	}
+	return d.under.Close()
+}

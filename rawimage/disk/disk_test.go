@@ -1,0 +1,103 @@
+package disk_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/disk"
+)
+
+// tool runs an oracle in dir. Where it must not go unnoticed that it is missing,
+// the test fails; elsewhere it is skipped.
+func tool(t testing.TB, dir, name string, args ...string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		if os.Getenv("CI") == "true" || os.Getenv("FASTIMAGE_REQUIRE_ORACLES") == "1" {
+			t.Fatalf("%s is missing", name)
+		}
+		t.Skipf("%s is missing", name)
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s %s: %s", name, strings.Join(args, " "), out)
+}
+
+// content is n bytes of a disk: data that compresses, data that does not, holes.
+func content(n int64) []byte {
+	b := make([]byte, n)
+	rnd := rand.New(rand.NewPCG(1, uint64(n)))
+	for at := int64(0); at < n; at += 3 << 19 {
+		part := b[at:min(at+1<<18, n)]
+		for i := range part {
+			part[i] = byte(rnd.Uint32()) >> (at >> 19 % 7)
+		}
+	}
+	return b
+}
+
+// source writes a RAW image of n bytes into a directory of its own.
+func source(t testing.TB, n int64) (dir string, want []byte) {
+	t.Helper()
+	dir, want = t.TempDir(), content(n)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "disk.raw"), want, 0o600))
+	return dir, want
+}
+
+// requireDisk wants an open disk to have the content want.
+func requireDisk(t testing.TB, d *disk.Disk, want []byte) {
+	t.Helper()
+	require.EqualValues(t, len(want), d.Size())
+	got := make([]byte, len(want))
+	for e, err := range d.Extents() {
+		require.NoError(t, err)
+		_, err := d.ReadAt(got[e.Offset:e.End()], e.Offset)
+		require.NoError(t, err)
+	}
+	require.True(t, bytes.Equal(want, got))
+}
+
+var images = []struct {
+	args   []string // of qemu-img convert
+	format rawimage.Format
+}{
+	{[]string{"-O", "raw"}, rawimage.FormatRaw},
+	{[]string{"-O", "qcow2"}, rawimage.FormatQCOW2},
+	{[]string{"-O", "qcow2", "-c"}, rawimage.FormatQCOW2},
+	{[]string{"-O", "vmdk"}, rawimage.FormatVMDK},
+	{[]string{"-O", "vmdk", "-o", "subformat=streamOptimized"}, rawimage.FormatVMDK},
+	{[]string{"-O", "vmdk", "-o", "subformat=monolithicFlat"}, rawimage.FormatVMDK},
+	{[]string{"-O", "vmdk", "-o", "subformat=twoGbMaxExtentSparse"}, rawimage.FormatVMDK},
+	{[]string{"-O", "vpc", "-o", "force_size=on"}, rawimage.FormatVHD},
+	{[]string{"-O", "vpc", "-o", "force_size=on,subformat=fixed"}, rawimage.FormatVHD},
+	{[]string{"-O", "vhdx"}, rawimage.FormatVHDX},
+	{[]string{"-O", "vdi"}, rawimage.FormatVDI},
+}
+
+func TestOpen(t *testing.T) {
+	dir, want := source(t, 9<<20)
+	for i, im := range images {
+		t.Run(strings.Join(im.args, " "), func(t *testing.T) {
+			name := fmt.Sprintf("misnamed%d.txt", i)
+			tool(t, dir, "qemu-img", append(append([]string{"convert", "-f", "raw"}, im.args...), "disk.raw", name)...)
+			d, err := disk.Open(filepath.Join(dir, name))
+			require.NoError(t, err)
+			defer d.Close()
+			require.Equal(t, im.format, d.Format())
+			require.Equal(t, im.format == rawimage.FormatRaw, len(d.Facts()) == 0)
+			require.Empty(t, d.Warnings())
+			requireDisk(t, d, want)
+			require.NoError(t, d.CheckUnchanged())
+			require.NoError(t, d.Close())
+		})
+	}
+}

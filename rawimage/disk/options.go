@@ -1,0 +1,98 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/fastimage/fastimage/rawimage"
+)
+
+type options struct {
+	format     rawimage.Format
+	references string
+	member     string
+	beside     string // of a VMDK descriptor; set by Open
+	size       int64
+	progress   func(read, total int64)
+}
+
+// Option configures Open, New and OpenStream.
+type Option func(*options) error
+
+// formats are those that a Disk can be of.
+var formats = []rawimage.Format{
+	rawimage.FormatRaw, rawimage.FormatQCOW2, rawimage.FormatVMDK, rawimage.FormatOVA,
+	rawimage.FormatVHD, rawimage.FormatVHDX, rawimage.FormatVDI,
+}
+
+// WithFormat takes the image for one of format f, whatever its content: raw,
+// qcow2, vmdk, ova, vhd, vhdx or vdi. For OpenStream it is raw, what is inside.
+// Default: the content decides.
+func WithFormat(f rawimage.Format) Option {
+	return func(o *options) error {
+		if !slices.Contains(formats, f) {
+			return fmt.Errorf("disk: format %q: want one of %v", f, formats)
+		}
+		o.format = f
+		return nil
+	}
+}
+
+// WithReferences allows the backing and data files of a QCOW2 to be opened
+// inside the directory dir; the names in the image are relative to it, and none
+// leads out of it. Default: an image that needs other files is refused.
+func WithReferences(dir string) Option {
+	return func(o *options) error {
+		if dir == "" {
+			return errors.New("disk: WithReferences: empty directory name")
+		}
+		o.references = dir
+		return nil
+	}
+}
+
+// WithMember names the disk of an OVA, exactly as in the archive. Default: the
+// only member that ends in .vmdk.
+func WithMember(name string) Option {
+	return func(o *options) error {
+		if name == "" {
+			return errors.New("disk: WithMember: empty name")
+		}
+		o.member = name
+		return nil
+	}
+}
+
+// WithSize says how many bytes the disk in a stream has, 1 to MaxStreamSize, so
+// that no pass is needed to count them. OpenStream heeds it. Default: the size is
+// found.
+func WithSize(n int64) Option {
+	return func(o *options) error {
+		if n < 1 || n > MaxStreamSize {
+			return fmt.Errorf("disk: size of %d bytes is not in 1..%d", n, int64(MaxStreamSize))
+		}
+		o.size = n
+		return nil
+	}
+}
+
+// WithProgress has f called, a few times a second, while OpenStream goes through
+// the file to count: read bytes of total are done, both of the compressed file.
+// Default: none.
+func WithProgress(f func(read, total int64)) Option {
+	return func(o *options) error {
+		o.progress = f
+		return nil
+	}
+}
+
+func newOptions(opts []Option) (*options, error) {
+	o := new(options)
+	for _, opt := range opts {
+		if err := opt(o); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}

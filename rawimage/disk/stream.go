@@ -1,0 +1,3 @@
+package disk
+
+const MaxStreamSize = 1 << 40
