@@ -77,11 +77,32 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// do sends one request, signed at this moment, and decodes the answer.
+// do sends one request and decodes the answer. A request that is refused for
+// its credentials was not carried out, so it is sent once more where the
+// provider has others by now: a token may have expired before its time.
 func (c *Client) do(ctx context.Context, q call, out any) error {
+	creds, err := c.creds.Credentials(ctx)
+	if err == nil {
+		err = creds.check()
+	}
+	if err != nil {
+		return fmt.Errorf("quickimport: %s: %w", q.op, err)
+	}
+	err = c.doAs(ctx, creds, q, out)
+	if !errors.Is(err, ErrAuthentication) || !c.creds.replace(ctx, creds) {
+		return err
+	}
+	if creds, err = c.creds.Credentials(ctx); err != nil {
+		return fmt.Errorf("quickimport: %s: %w", q.op, err)
+	}
+	return c.doAs(ctx, creds, q, out)
+}
+
+// doAs sends one request, signed at this moment.
+func (c *Client) doAs(ctx context.Context, creds Credentials, q call, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.o.apiTimeout)
 	defer cancel()
-	req, err := c.request(ctx, q)
+	req, err := c.request(ctx, creds, q)
 	if err != nil {
 		return err
 	}
@@ -97,20 +118,16 @@ func (c *Client) do(ctx context.Context, q call, out any) error {
 	if resp.StatusCode/100 != 2 {
 		return apiError(q.op, resp, data)
 	}
+	if out == nil {
+		return nil
+	}
 	if err := json.Unmarshal(data, out); err != nil {
 		return fmt.Errorf("quickimport: %s: %w: not JSON: %w", q.op, ErrProtocol, err)
 	}
 	return nil
 }
 
-func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
-	creds, err := c.o.credentials.Credentials(ctx)
-	if err == nil {
-		err = creds.check()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("quickimport: %s: %w", q.op, err)
-	}
+func (c *Client) request(ctx context.Context, creds Credentials, q call) (_ *http.Request, err error) {
 	var body []byte
 	if q.body != nil {
 		if body, err = json.Marshal(q.body); err != nil {

@@ -15,9 +15,10 @@ import (
 // Client imports images into one region. Make it with [New]; it is safe for
 // concurrent use.
 type Client struct {
-	o    *options
-	http *http.Client
-	obs  *uploader.Client
+	o     *options
+	http  *http.Client
+	obs   *uploader.Client
+	creds *credentialsCache
 
 	mu      sync.Mutex
 	project string // guarded by mu: the project id once it was looked up
@@ -29,7 +30,7 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{o: o, project: o.projectID, http: &http.Client{
+	c := &Client{o: o, project: o.projectID, creds: &credentialsCache{provider: o.credentials, now: time.Now}, http: &http.Client{
 		Transport: o.transport,
 		// A redirect would carry the token to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -46,7 +47,7 @@ func (c *Client) newOBS() (*uploader.Client, error) {
 		uploader.WithRegion(c.o.region),
 		uploader.WithTransport(c.o.transport),
 		uploader.WithCredentials(func(ctx context.Context) (uploader.Credentials, error) {
-			creds, err := c.o.credentials.Credentials(ctx)
+			creds, err := c.creds.Credentials(ctx)
 			if err == nil && (creds.AccessKey == "" || creds.SecretKey == "") {
 				err = fmt.Errorf("%w for object storage: it takes an access key and a secret key, not a token", ErrNoCredentials)
 			}
@@ -69,7 +70,7 @@ func (c *Client) knownProject(creds Credentials) string {
 // ProjectID is the project in which the client works: that of [WithProjectID],
 // of the credentials, or the one that has the region's name.
 func (c *Client) ProjectID(ctx context.Context) (string, error) {
-	creds, err := c.o.credentials.Credentials(ctx)
+	creds, err := c.creds.Credentials(ctx)
 	if err != nil {
 		return "", fmt.Errorf("quickimport: project: %w", err)
 	}
@@ -91,41 +92,6 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("quickimport: project: %w: no project is named %q; give its id with WithProjectID", ErrNotFound, c.o.region)
-}
-
-// ImageInfo is an image as the service lists it.
-type ImageInfo struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name"`
-	Status    string    `json:"status"` // "queued", "saving", "active", "killed", ...
-	MinDisk   int       `json:"min_disk"`
-	Size      int64     `json:"size"`
-	CreatedAt time.Time `json:"created_at"`
-}
-
-// ImagesByName lists the images that have exactly this name.
-func (c *Client) ImagesByName(ctx context.Context, name string) ([]ImageInfo, error) {
-	return c.images(ctx, url.Values{"name": {name}})
-}
-
-// ImageByID finds an image; its error matches [ErrNotFound] when there is none.
-func (c *Client) ImageByID(ctx context.Context, id string) (*ImageInfo, error) {
-	found, err := c.images(ctx, url.Values{"id": {id}})
-	if err != nil {
-		return nil, err
-	}
-	if len(found) != 1 || found[0].ID != id {
-		return nil, fmt.Errorf("quickimport: image %s: %w", id, ErrNotFound)
-	}
-	return &found[0], nil
-}
-
-func (c *Client) images(ctx context.Context, q url.Values) ([]ImageInfo, error) {
-	var answer struct {
-		Images []ImageInfo `json:"images"`
-	}
-	err := c.get(ctx, "images", c.o.ims, "/v2/cloudimages", q, &answer)
-	return answer.Images, err
 }
 
 func logAttrs(op string, try int, err error) []slog.Attr {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -44,8 +45,10 @@ func (c Credentials) check() error {
 	return nil
 }
 
-// A CredentialsProvider gives credentials; it is asked before every request,
-// so it should keep what it has until near its expiry. Safe for concurrent use.
+// A CredentialsProvider gives credentials. What it gives is kept until five
+// minutes before it expires, or until the cloud calls it expired, and the
+// provider is asked again then; one whose credentials do not expire is asked
+// before every request. Safe for concurrent use.
 type CredentialsProvider interface {
 	Credentials(ctx context.Context) (Credentials, error)
 }
@@ -82,4 +85,48 @@ func EnvCredentials() CredentialsProvider {
 		c.ProjectID = cmp.Or(os.Getenv("HUAWEICLOUD_SDK_PROJECT_ID"), os.Getenv("HW_PROJECT_ID"))
 		return c, c.check()
 	})
+}
+
+// expiryMargin is how long before their end credentials are replaced: longer
+// than any single request takes.
+const expiryMargin = 5 * time.Minute
+
+// credentialsCache keeps what its provider gave until near its expiry.
+type credentialsCache struct {
+	provider CredentialsProvider
+	now      func() time.Time
+
+	mu   sync.Mutex // guards kept; held while the provider is asked, so that it is asked once
+	kept Credentials
+}
+
+// Credentials gives what is kept or asks for more. When that fails, what is
+// kept does until it has expired.
+func (c *credentialsCache) Credentials(ctx context.Context) (Credentials, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	left := c.kept.Expires.Sub(c.now())
+	if !c.kept.Expires.IsZero() && left > expiryMargin {
+		return c.kept, nil
+	}
+	fresh, err := c.provider.Credentials(ctx)
+	if err != nil && !c.kept.Expires.IsZero() && left > 0 {
+		return c.kept, nil
+	}
+	if err == nil {
+		c.kept = fresh
+	}
+	return fresh, err
+}
+
+// replace asks for credentials in the place of those that the cloud refused,
+// and tells whether there are others.
+func (c *credentialsCache) replace(ctx context.Context, refused Credentials) bool {
+	c.mu.Lock()
+	if c.kept == refused {
+		c.kept = Credentials{}
+	}
+	c.mu.Unlock()
+	fresh, err := c.Credentials(ctx)
+	return err == nil && fresh != refused
 }

@@ -86,25 +86,50 @@ func (e *JobError) Error() string {
 	return s
 }
 
-// A Problem is one rule that a request breaks.
+// A Problem is one reason for which a request or an import would fail.
 type Problem struct {
-	Field string `json:"field"` // as the API names it
-	Rule  string `json:"rule"`
-	Value string `json:"value"`
-	Code  string `json:"code,omitempty"` // what the service would answer, where that is documented
+	Field  string `json:"field"` // as the API names it; "file", "mf", "credentials", "project", "quota", "bucket" and "object" for the rest
+	Rule   string `json:"rule"`
+	Value  string `json:"value"`
+	Advice string `json:"advice"`         // what to do about it
+	Code   string `json:"code,omitempty"` // what the service answers or would answer, where that is documented
+	Err    error  `json:"-"`              // the error behind it, where there is one
+}
+
+func (p Problem) String() string {
+	s := p.Field
+	if p.Value != "" {
+		s += fmt.Sprintf(" %q", p.Value)
+	}
+	s += ": " + p.Rule
+	if p.Advice != "" {
+		s += " (" + p.Advice + ")"
+	}
+	return s
 }
 
 // ValidationError holds every problem found before anything was sent. It
-// matches [ErrValidation].
+// matches [ErrValidation] and the errors behind its problems.
 type ValidationError struct{ Problems []Problem }
 
 func (e *ValidationError) Error() string {
 	parts := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
-		parts[i] = fmt.Sprintf("%s %q: %s", p.Field, p.Value, p.Rule)
+		parts[i] = p.String()
 	}
 	return "quickimport: " + strings.Join(parts, "; ")
 }
 
 // Is reports whether target is [ErrValidation].
 func (e *ValidationError) Is(target error) bool { return target == ErrValidation }
+
+// Unwrap returns the errors behind the problems.
+func (e *ValidationError) Unwrap() []error {
+	var errs []error
+	for _, p := range e.Problems {
+		if p.Err != nil {
+			errs = append(errs, p.Err)
+		}
+	}
+	return errs
+}

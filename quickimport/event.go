@@ -9,6 +9,7 @@ type Phase string
 const (
 	PhasePreflight Phase = "preflight" // checks, before anything is sent
 	PhaseUpload    Phase = "upload"    // conversion and upload, in one pass
+	PhaseVerify    Phase = "verify"    // the object is read back
 	PhaseCreate    Phase = "create"    // the API call
 	PhaseJob       Phase = "job"       // the service makes the image
 )
@@ -21,6 +22,7 @@ type Event struct {
 	Total   int64 // bytes of the disk
 	Skipped int64 // of Done: zeros, which are not sent
 	Sent    int64 // bytes sent to the bucket
+	Retries int   // attempts to send a part that failed and were made again
 	Percent int
 }
 
@@ -47,7 +49,9 @@ func (s *eventState) update(f func(*Event)) {
 
 func (s *eventState) start(p Phase) { s.update(func(e *Event) { *e = Event{Phase: p} }) }
 func (s *eventState) percent(n int) { s.update(func(e *Event) { e.Percent = n }) }
-func (s *eventState) sent(n int64)  { s.update(func(e *Event) { e.Sent = max(e.Sent, n) }) }
+func (s *eventState) sent(n int64, retries int) {
+	s.update(func(e *Event) { e.Sent, e.Retries = max(e.Sent, n), max(e.Retries, retries) })
+}
 func (s *eventState) read(done, total, skipped int64) {
 	s.update(func(e *Event) { e.Done, e.Total, e.Skipped = max(e.Done, done), total, skipped })
 }

@@ -36,5 +36,5 @@ func Example() {
 func ExampleImage_Validate() {
 	err := quickimport.Image{Name: "web/1", OSVersion: "CentOS 7.0 64bit", Bucket: "images", Key: "web.zvhd2", MinDisk: 2000}.Validate()
 	fmt.Println(err)
-	// Output: quickimport: name "web/1": takes letters, digits, '-', '.', '_', spaces and Chinese characters only; min_disk "2000": must be 1 to 1024 GB
+	// Output: quickimport: name "web/1": takes letters, digits, '-', '.', '_', spaces and Chinese characters only (leave the other characters out); min_disk "2000": must be 1 to 1024 GB (choose a size in that range)
 }

@@ -82,7 +82,7 @@ func TestImportZVHD2(t *testing.T) {
 	defer f.Close()
 	require.Equal(t, diskHash(t, f), diskHash(t, io.NewSectionReader(zr, 0, zr.Size())))
 
-	require.Equal(t, []quickimport.Phase{quickimport.PhasePreflight, quickimport.PhaseUpload, quickimport.PhaseCreate, quickimport.PhaseJob}, phases)
+	require.Equal(t, []quickimport.Phase{quickimport.PhasePreflight, quickimport.PhaseUpload, quickimport.PhaseVerify, quickimport.PhaseCreate, quickimport.PhaseJob}, phases)
 	require.Equal(t, res.SourceBytes, last.Done)
 	require.Equal(t, res.WireBytes, last.Sent)
 	require.Equal(t, res.SourceBytes, zr.Size())

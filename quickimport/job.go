@@ -186,9 +186,9 @@ func (c *Client) awaitActive(ctx context.Context, id string) error {
 	for pause := c.o.pollMin; ; pause = min(pause*3/2, c.o.pollMax) {
 		img, err := c.ImageByID(ctx, id)
 		switch {
-		case err == nil && img.Status == "active":
+		case err == nil && img.Status == ImageActive:
 			return nil
-		case err == nil && (img.Status == "killed" || img.Status == "deleted"):
+		case err == nil && (img.Status == ImageKilled || img.Status == ImageDeleted):
 			return fmt.Errorf("quickimport: image %s: %w: it is %s", id, ErrImageFailed, img.Status)
 		case err == nil:
 			seen = time.Now()

@@ -3,90 +3,107 @@ package quickimport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 
 	"github.com/fastimage/fastimage/bitmap"
-	"github.com/fastimage/fastimage/uploader"
 )
 
 // maxMF bounds a bitmap file that is handed in: 1 TiB in blocks of 4 KiB takes
 // 32 MiB as bits, and lists of extents are shorter than that.
 const maxMF = 64 << 20
 
-// sendRaw uploads the bitmap file and the disk as it is. The bitmap comes
-// first: it is made, or checked, before the disk's bytes are sent.
-func (im *importer) sendRaw(ctx context.Context, up *uploader.Uploader) error {
-	size := im.src.Size()
-	mf, data, err := im.bitmapFile(ctx)
-	if err != nil {
-		return err
-	}
-	bucket, key := im.img.Bucket, im.img.Key
-	put, err := up.UploadReaderAt(ctx, bucket, mfKey(key), bytes.NewReader(mf), int64(len(mf)))
-	if err != nil {
-		return err
-	}
-	im.objects = append(im.objects, mfKey(key))
-	im.events.read(0, size, size-data)
-	sent, err := up.UploadReaderAt(ctx, bucket, key, im.src, size)
-	if err != nil {
-		return err
-	}
-	im.objects = append(im.objects, key)
-	im.events.read(size, size, size-data)
-	im.res.DataBytes, im.res.ObjectBytes, im.res.WireBytes = data, sent.ObjectBytes, sent.WireBytes+put.WireBytes
-	return nil
+// bitmapFile is a .mf file to upload.
+type bitmapFile struct {
+	bytes []byte
+	data  int64 // bytes of the disk in blocks that hold data
 }
 
-// bitmapFile gives the .mf to upload and how many bytes of the disk lie in
-// blocks that hold data.
-func (im *importer) bitmapFile(ctx context.Context) (mf []byte, data int64, err error) {
+// checkMF checks the caller's bitmap file against the disk, before anything is
+// sent: one that calls a block empty which holds data would lose that data.
+func (im *importer) checkMF(ctx context.Context, v *validation) error {
+	if im.o.mfFile == "" {
+		return nil
+	}
+	err := im.makeMF(ctx)
+	if lost := (*mfError)(nil); errors.As(err, &lost) {
+		v.problem("mf", im.o.mfFile, lost)
+		return nil
+	}
+	return err
+}
+
+// mfError is a bitmap file that cannot be used.
+type mfError struct {
+	err    error
+	advice string
+}
+
+func (e *mfError) Error() string { return bare(e.err) }
+func (e *mfError) Unwrap() error { return e.err }
+
+// makeMF makes the bitmap file, or reads the caller's, once.
+func (im *importer) makeMF(ctx context.Context) error {
+	if im.mf != nil {
+		return nil
+	}
 	layout := bitmap.DefaultLayout()
 	if im.o.mfLayout != nil {
 		layout = *im.o.mfLayout
 	}
-	bm, err := bitmap.Scan(ctx, im.src, im.src.Size(), bitmap.WithBlockSize(layout.BlockSize))
+	disk, err := bitmap.Scan(ctx, im.src.image, im.src.size, bitmap.WithBlockSize(layout.BlockSize))
 	if err != nil {
-		return nil, 0, err
+		return wrap("source", err)
 	}
+	mf := &bitmapFile{data: disk.DataBytes()}
 	if im.o.mfFile != "" {
-		mf, err = im.checkedMF(ctx, bm, layout)
-		return mf, bm.DataBytes(), err
+		mf.bytes, err = im.checkedMF(disk, layout)
+	} else {
+		var b bytes.Buffer
+		err = disk.Encode(&b, layout)
+		mf.bytes = b.Bytes()
 	}
-	var b bytes.Buffer
-	err = bm.Encode(&b, layout)
-	return b.Bytes(), bm.DataBytes(), err
+	if err == nil {
+		im.mf = mf
+	}
+	return err
 }
 
 // checkedMF reads the caller's bitmap file and refuses one that does not cover
 // the disk, as far as its layout is known.
-func (im *importer) checkedMF(ctx context.Context, disk *bitmap.Bitmap, layout bitmap.Layout) ([]byte, error) {
-	f, err := os.Open(im.o.mfFile)
+func (im *importer) checkedMF(disk *bitmap.Bitmap, layout bitmap.Layout) ([]byte, error) {
+	mf, err := readMF(im.o.mfFile)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	mf, err := io.ReadAll(io.LimitReader(f, maxMF+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(mf) == 0 || len(mf) > maxMF {
-		return nil, fmt.Errorf("%s: a bitmap file has 1 byte to %d MiB", im.o.mfFile, maxMF>>20)
 	}
 	given, err := bitmap.Decode(bytes.NewReader(mf), disk.Size(), layout)
 	if err != nil && im.o.mfLayout != nil {
-		return nil, fmt.Errorf("%s: %w", im.o.mfFile, err)
+		return nil, &mfError{err, "check the layout, or make the file anew"}
 	}
 	if err != nil {
-		im.o.logger.LogAttrs(ctx, slog.LevelWarn, "the bitmap file is not in the default layout, so its coverage was not checked",
-			slog.String("file", im.o.mfFile), slog.String("reason", err.Error()))
+		im.warn("%s is not in the default layout, so it is not known to cover the image (%s): 'fastimage bitmap infer' finds its layout", im.o.mfFile, bare(err))
 		return mf, nil
 	}
 	if err := given.Covers(disk); err != nil {
-		return nil, fmt.Errorf("%s: %w: the image would lose data; make the bitmap file anew, or give its layout if it is not %q", im.o.mfFile, err, layout)
+		return nil, &mfError{err, fmt.Sprintf("the image would lose data: make the file anew, or give its layout if it is not %q", layout)}
+	}
+	return mf, nil
+}
+
+func readMF(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, &mfError{err, "check the path"}
+	}
+	defer f.Close()
+	mf, err := io.ReadAll(io.LimitReader(f, maxMF+1))
+	if err == nil && (len(mf) == 0 || len(mf) > maxMF) {
+		err = fmt.Errorf("%d bytes or more, a bitmap file has 1 byte to %d MiB", len(mf), maxMF>>20)
+	}
+	if err != nil {
+		return nil, &mfError{err, "make the file anew"}
 	}
 	return mf, nil
 }

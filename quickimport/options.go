@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -41,6 +42,9 @@ type options struct {
 	mfFile                       string
 	store                        uploader.Store
 	verify, resubmit             bool
+	wait, awaitActive            bool
+	deleteObject                 bool
+	source                       []disk.Option
 	settle                       time.Duration
 	mfLayout                     *bitmap.Layout
 	pollMin, pollMax, apiTimeout time.Duration
@@ -115,6 +119,13 @@ func WithFormat(f Format) Option {
 	}
 }
 
+// WithSource says how disk images are opened, for instance in what directory
+// the backing file of a QCOW2 may lie. Default: by their content, and without
+// any other file than a VMDK's own.
+func WithSource(opts ...disk.Option) Option {
+	return func(o *options) error { o.source = append(o.source, opts...); return nil }
+}
+
 // WithMFLayout sets the layout of the bitmap file beside a RAW object, in
 // which it is written and in which that of [WithMF] is read. Default:
 // [bitmap.DefaultLayout], which is an assumption: the vendor documents none.
@@ -154,6 +165,22 @@ func WithStore(s uploader.Store) Option { return func(o *options) error { o.stor
 func WithRemoteVerification(on bool) Option {
 	return func(o *options) error { o.verify = on; return nil }
 }
+
+// WithWait says whether imports wait for the job. Without waiting they return
+// once the service has taken the request, with a job id for [Client.WaitJob]
+// and without an image id; a durable one can be started again to wait for it.
+// Default true.
+func WithWait(on bool) Option { return func(o *options) error { o.wait = on; return nil } }
+
+// WithAwaitActive says whether imports wait, after the job, until the image is
+// listed as active. Default true.
+func WithAwaitActive(on bool) Option {
+	return func(o *options) error { o.awaitActive = on; return nil }
+}
+
+// WithDeleteObject makes imports remove the objects they have uploaded once the
+// image is active. Default: they are kept.
+func WithDeleteObject() Option { return func(o *options) error { o.deleteObject = true; return nil } }
 
 // WithSettleTime sets how long an image of the name is looked for when the
 // answer to the create call was lost, before that is an error that matches
@@ -230,7 +257,7 @@ func WithPolling(first, longest time.Duration) Option {
 func newOptions(opts []Option) (*options, error) {
 	o := &options{
 		format: FormatZVHD2, level: zvhd2.Default, apiVersion: "v2",
-		pollMin: 250 * time.Millisecond, pollMax: 30 * time.Second, apiTimeout: 30 * time.Second, settle: time.Minute, verify: true,
+		pollMin: 250 * time.Millisecond, pollMax: 30 * time.Second, apiTimeout: 30 * time.Second, settle: time.Minute, verify: true, wait: true, awaitActive: true,
 		logger: slog.New(slog.DiscardHandler),
 	}
 	for _, opt := range opts {
@@ -240,6 +267,9 @@ func newOptions(opts []Option) (*options, error) {
 	}
 	if o.format != FormatRaw && (o.mfFile != "" || o.mfLayout != nil) {
 		return nil, fmt.Errorf("quickimport: a bitmap file goes with format raw only: use WithFormat(FormatRaw)")
+	}
+	if o.deleteObject && (!o.wait || !o.awaitActive) {
+		return nil, fmt.Errorf("quickimport: the object can only be removed once the image is active: use WithDeleteObject without WithWait(false) and WithAwaitActive(false)")
 	}
 	if o.region == "" {
 		return nil, fmt.Errorf("quickimport: no region: use WithRegion")

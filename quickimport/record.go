@@ -8,8 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,18 +18,29 @@ import (
 )
 
 // recordVersion is the version of the record's form; another one is not read.
-const recordVersion = 1
+const recordVersion = 2
 
 // Stages of an import, in order. Between submitting and submitted lies the one
 // gap in which it cannot be known from the record alone whether the service
 // was asked for the image.
 const (
 	stagePlanned    = "planned"
+	stageUploading  = "uploading"
 	stageUploaded   = "uploaded"
+	stageVerified   = "verified" // read back from the bucket
 	stageSubmitting = "submitting"
 	stageSubmitted  = "submitted"
 	stageFinished   = "finished"
 )
+
+var stages = []string{stagePlanned, stageUploading, stageUploaded, stageVerified, stageSubmitting, stageSubmitted, stageFinished}
+
+// passed tells whether an import at stage has done what leads to done. One that
+// has not uploaded all goes through preflight again: it costs a second, and
+// the world may have changed.
+func passed(stage, done string) bool {
+	return stage != stagePlanned && stage != stageUploading && slices.Index(stages, stage) >= slices.Index(stages, done)
+}
 
 // record is the durable state of an import. It holds no secret. The same
 // source and request with the same UUID and time give the same container, byte
@@ -43,6 +53,17 @@ type record struct {
 	UUID    uuid.UUID   `json:"uuid"`
 	Created time.Time   `json:"created"`
 	Result  *Result     `json:"result"` // what is known so far
+
+	Container *containerFacts `json:"container,omitempty"` // what a ZVHD2 was when it was written
+	Submitted time.Time       `json:"submitted,omitzero"`  // when the service was asked, by this machine's clock
+}
+
+// containerFacts are what an uploaded container is compared by.
+type containerFacts struct {
+	UUID         uuid.UUID `json:"uuid"`
+	DiskSize     int64     `json:"disk_size"`
+	StoredBlocks int64     `json:"stored_blocks"`
+	Created      time.Time `json:"created"`
 }
 
 // sourceID tells a source from what it was.
@@ -50,6 +71,7 @@ type sourceID struct {
 	Path     string    `json:"path"`
 	Size     int64     `json:"size"`
 	Modified time.Time `json:"modified"`
+	ETag     string    `json:"etag,omitempty"` // of an object
 }
 
 // recordedAsk is what decides the object's bytes and the image.
@@ -73,10 +95,7 @@ type journal struct {
 func (im *importer) openJournal(ctx context.Context) (release func() error, err error) {
 	j := &im.journal
 	j.store, j.name = im.o.store, im.journalName()
-	fresh, err := im.freshRecord()
-	if err != nil {
-		return nil, err
-	}
+	fresh := im.freshRecord()
 	j.rec = fresh
 	if j.store == nil {
 		return func() error { return nil }, nil
@@ -96,22 +115,14 @@ func (im *importer) journalName() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func (im *importer) freshRecord() (record, error) {
-	path, err := filepath.Abs(im.src.Name())
-	if err != nil {
-		return record{}, wrap("source", err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return record{}, wrap("source", err)
-	}
+func (im *importer) freshRecord() record {
 	return record{
-		Version: recordVersion, Stage: stagePlanned,
-		Source:  sourceID{Path: path, Size: im.src.Size(), Modified: info.ModTime().UTC()},
-		Request: recordedAsk{Image: im.img.body(), Format: im.o.format, Level: fmt.Sprint(im.o.level)},
+		Version: recordVersion, Stage: stagePlanned, Source: im.src.id,
+		Request: recordedAsk{Image: im.img.body(), Format: im.format, Level: fmt.Sprint(im.o.level)},
 		UUID:    uuid.New(), Created: time.Now().UTC().Truncate(time.Second),
-		Result: &Result{ImageName: im.img.Name, Bucket: im.img.Bucket, Key: im.img.Key, Format: im.o.format, SourceBytes: im.src.Size()},
-	}, nil
+		Result: &Result{ImageName: im.img.Name, Bucket: im.img.Bucket, Key: im.img.Key, Format: im.format,
+			SourceFormat: string(im.src.format), SourceBytes: im.src.size, Warnings: []string{}},
+	}
 }
 
 // load takes an earlier run's record over where it is of the same import. One

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -14,38 +15,71 @@ import (
 // verifyRemote reads the container's structures back from the bucket and
 // compares them with what was written: an object that was replaced meanwhile,
 // or that a store has damaged, is found before the service is asked to use it.
-func (im *importer) verifyRemote(ctx context.Context, sum *zvhd2.Summary, sent *uploader.Result) error {
+// A RAW object has no structures: sizes and checksum have to do.
+func (im *importer) verifyRemote(ctx context.Context) error {
 	if !im.o.verify {
 		return nil
 	}
-	object, err := im.obs.OpenObject(ctx, sent.Bucket, sent.Key, uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
+	object, err := im.obs.OpenObject(ctx, im.img.Bucket, im.img.Key, uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
 	if err != nil {
-		return err
+		return wrap("verify", err)
 	}
 	defer object.Close()
+	if got := object.Info(); got.Size != im.res.ObjectBytes || got.ETag != im.res.ETag {
+		return im.notAsWritten("its size or checksum is another")
+	}
+	if im.format == FormatRaw {
+		return im.verifyMF(ctx)
+	}
 	zr, err := zvhd2.NewReader(object, object.Size())
 	if err != nil {
-		return fmt.Errorf("reading the object back: %w", err)
+		return wrap("verify", err)
 	}
 	defer zr.Close()
 	got := zr.Info()
-	if got.UUID != sum.UUID || got.Size != sum.DiskSize || got.FileSize != sum.FileSize || got.StoredBlocks != sum.StoredBlocks || !got.Created.Equal(sum.Created) {
-		return fmt.Errorf("reading the object back: %w: it is not what was written", ErrProtocol)
+	want := im.journal.rec.Container
+	if want == nil || got.UUID != want.UUID || got.Size != want.DiskSize || got.StoredBlocks != want.StoredBlocks || !got.Created.Equal(want.Created) {
+		return im.notAsWritten("its header is another")
+	}
+	blocks := int64(0)
+	for _, err := range zr.Blocks() { // each entry of the index is checked
+		if err != nil {
+			return wrap("verify", err)
+		}
+		blocks++
+	}
+	if blocks != want.StoredBlocks {
+		return im.notAsWritten("its index lists other blocks")
 	}
 	return nil
+}
+
+func (im *importer) verifyMF(ctx context.Context) error {
+	info, err := im.obs.HeadObject(ctx, im.img.Bucket, mfKey(im.img.Key))
+	if err == nil && info.Size == 0 {
+		return im.notAsWritten("its bitmap file is empty")
+	}
+	return wrap("verify", err)
+}
+
+func (im *importer) notAsWritten(why string) error {
+	return fmt.Errorf("quickimport: verify: %w: %s:%s is not what was written: %s; see who else writes to this key, then run the import again", ErrProtocol, im.img.Bucket, im.img.Key, why)
 }
 
 // create asks for the image, unless an earlier run may have done so: then it
 // finds out what became of that.
 func (im *importer) create(ctx context.Context) error {
-	if im.journal.rec.Stage == stageSubmitting && !im.o.resubmit {
+	rec := &im.journal.rec
+	if rec.Stage == stageSubmitting && !im.o.resubmit {
 		return im.resolve(ctx, errors.New("an earlier run ended while it asked for the image"))
 	}
 	if im.o.resubmit {
+		rec.Stage = stageVerified
 		if err := im.nameFree(ctx); err != nil {
-			return err
+			return fmt.Errorf("quickimport: %q: %w", im.img.Name, err)
 		}
 	}
+	rec.Submitted = time.Now().UTC()
 	if err := im.journal.reach(ctx, stageSubmitting); err != nil {
 		return err
 	}
@@ -55,7 +89,7 @@ func (im *importer) create(ctx context.Context) error {
 	}
 	if err != nil {
 		// Nothing was done: the next run may ask again.
-		return errors.Join(err, im.journal.reach(ctx, stageUploaded))
+		return errors.Join(err, im.journal.reach(ctx, stageVerified))
 	}
 	im.res.JobID = id
 	return nil
@@ -72,7 +106,10 @@ func (im *importer) resolve(ctx context.Context, cause error) error {
 			return uncertain(im.img.Name, errors.Join(cause, err))
 		}
 		if len(found) == 1 {
-			im.o.logger.LogAttrs(ctx, slog.LevelInfo, "found the image", slog.String("id", found[0].ID), slog.String("status", found[0].Status))
+			if why := im.foreign(found[0]); why != "" {
+				return uncertain(im.img.Name, fmt.Errorf("%w; image %s has this name, but %s", cause, found[0].ID, why))
+			}
+			im.o.logger.LogAttrs(ctx, slog.LevelInfo, "found the image", slog.String("id", found[0].ID), slog.String("status", string(found[0].Status)))
 			im.res.ImageID = found[0].ID
 			return nil
 		}
@@ -88,21 +125,55 @@ func (im *importer) resolve(ctx context.Context, cause error) error {
 	}
 }
 
+// clockSkew is how far the service's clock may be behind ours.
+const clockSkew = 15 * time.Minute
+
+// foreign says why an image of the right name is not the one that was asked
+// for, "" if nothing speaks against it.
+func (im *importer) foreign(img ImageInfo) string {
+	if origin := "file," + im.img.Bucket + ":" + im.img.Key; img.Origin != "" && img.Origin != origin {
+		return fmt.Sprintf("was made of %q", img.Origin)
+	}
+	if !img.CreatedAt.IsZero() && img.CreatedAt.Before(im.journal.rec.Submitted.Add(-clockSkew)) {
+		return "was made before, at " + img.CreatedAt.UTC().Format(time.RFC3339)
+	}
+	return ""
+}
+
+// follow waits for the job and the image.
 func (im *importer) follow(ctx context.Context) error {
-	if im.res.JobID == "" {
-		return im.awaitActive(ctx, im.res.ImageID)
+	if im.res.JobID != "" {
+		job, err := im.waitJob(ctx, im.res.JobID, im.events.percent)
+		if err != nil {
+			return err
+		}
+		im.res.ImageID = job.Entities.ImageID
 	}
-	job, err := im.waitJob(ctx, im.res.JobID, im.events.percent)
-	if err != nil {
-		return err
+	if im.o.awaitActive || im.res.JobID == "" {
+		if err := im.awaitActive(ctx, im.res.ImageID); err != nil {
+			return err
+		}
 	}
-	im.res.ImageID = job.Entities.ImageID
-	return im.awaitActive(ctx, im.res.ImageID)
+	if im.o.deleteObject && !im.object {
+		im.removeObjects(ctx)
+	}
+	return nil
+}
+
+// removeObjects removes what was uploaded once the image is made. The image is
+// there: an object that stays is a warning.
+func (im *importer) removeObjects(ctx context.Context) {
+	for _, key := range im.keys() {
+		if err := im.obs.DeleteObject(ctx, im.img.Bucket, key); err != nil {
+			im.warned(fmt.Sprintf("%s:%s could not be removed: %s", im.img.Bucket, key, bare(err)))
+		}
+	}
 }
 
 // cleanUp removes what the import has uploaded when it failed for certain, and
 // says what stays where it did not. A durable import keeps its objects until
-// the job has failed: running it again does not send them a second time.
+// the job has failed or the source has changed: running it again does not send
+// them a second time.
 func (im *importer) cleanUp(ctx context.Context, cause error) error {
 	var failed *JobError
 	jobFailed := errors.As(cause, &failed)
@@ -110,13 +181,13 @@ func (im *importer) cleanUp(ctx context.Context, cause error) error {
 	switch {
 	case !jobFailed && (stage == stageSubmitting || stage == stageSubmitted):
 		return fmt.Errorf("%w (the object %s:%s was kept)", cause, im.img.Bucket, im.img.Key)
-	case !jobFailed && im.journal.durable():
+	case !jobFailed && im.journal.durable() && !errors.Is(cause, rawimage.ErrChanged):
 		return cause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	objects := im.objects
-	if jobFailed {
+	if jobFailed && !im.object {
 		objects = im.keys() // an earlier run may have put them there
 	}
 	for _, key := range objects {

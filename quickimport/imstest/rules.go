@@ -143,7 +143,8 @@ func (q *createRequest) checkTags() *apiError {
 		}
 	}
 	for _, t := range q.ImageTags {
-		if t.Key == nil || t.Value == nil || !tagKey.MatchString(*t.Key) || !tagValue.MatchString(*t.Value) {
+		// The documents give image_tags limits of length alone.
+		if t.Key == nil || t.Value == nil || *t.Key == "" || utf8.RuneCountInString(*t.Key) > 36 || utf8.RuneCountInString(*t.Value) > 43 {
 			return bad("IMG.0115", "The tag is invalid.")
 		}
 	}

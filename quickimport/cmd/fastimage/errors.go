@@ -42,6 +42,35 @@ func message(err error) string {
 	return text
 }
 
+// messages are the lines for err: one for each problem of a refused import, one
+// in all for anything else.
+func messages(err error) []string {
+	refused, ok := errors.AsType[*quickimport.ValidationError](err)
+	if !ok {
+		return []string{message(err)}
+	}
+	var lines []string
+	for _, p := range refused.Problems {
+		if h := hint(p.Err); h != "" {
+			p.Advice = h // it names flags
+		}
+		line := p.String()
+		if p.Code != "" {
+			line += " [" + p.Code + "]"
+		}
+		lines = append(lines, oneLine(line))
+	}
+	return append(lines, fmt.Sprintf("refused for %d reason(s); nothing was uploaded", len(lines)))
+}
+
+// interruption is what to know of an interrupted command beyond that it was.
+func interruption(err error) string {
+	if text := message(err); errors.Is(err, context.Canceled) && strings.Contains(text, "job ") {
+		return ": " + text
+	}
+	return "; nothing half-written was left"
+}
+
 // oneLine takes out what would break a line or drive a terminal: names come
 // from the user and from servers.
 func oneLine(text string) string {

@@ -4,15 +4,19 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/quickimport"
+	"github.com/fastimage/fastimage/rawimage"
+	diskimage "github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -24,97 +28,207 @@ func level(name string) (zvhd2.Level, error) {
 	return l, nil
 }
 
-// importFlags are the flags of import that are no fields of the image.
-type importFlags struct {
-	local, json, overwrite     bool
-	region, project            string
-	ims, obs, iam              string
-	ak, sk, securityTok, token string
-	format, level              string
-	stateDir, mf, mfLayout     string
-	resubmit                   bool
-	concurrency                int
+// imageFlags are the fields of the image to make.
+type imageFlags struct {
+	quickimport.Image
+	imageTags []string
 }
 
-// cloudFlags name the cloud, so they contradict --local.
-var cloudFlags = []string{"region", "project-id", "ims-endpoint", "obs-endpoint", "iam-endpoint",
-	"ak", "sk", "security-token", "token"}
+func (f *imageFlags) add(fl *pflag.FlagSet) {
+	fl.StringVar(&f.Name, "name", "", "name of the image, 1 to 128 characters (required)")
+	fl.StringVar(&f.OSVersion, "os-version", "", "operating system, for instance \"CentOS 7.0 64bit\" (required for system disks)")
+	fl.StringVar((*string)(&f.OSType), "os-type", "", "Linux or Windows, for data disks (default Linux)")
+	fl.StringVar((*string)(&f.Type), "type", "", "ECS, BMS or DataImage (default ECS)")
+	fl.Var(gibFlag{&f.MinDisk}, "min-disk", "least disk of a server made from the image, 1GiB to 1024GiB (default: the disk's size, and what the service asks for)")
+	fl.StringVar(&f.Description, "description", "", "description, up to 1024 characters")
+	fl.StringArrayVar(&f.Tags, "tag", nil, "tag as key.value; may be repeated")
+	fl.StringArrayVar(&f.imageTags, "image-tag", nil, "tag as key=value, in place of --tag; may be repeated")
+	fl.StringVar(&f.EnterpriseProjectID, "enterprise-project", os.Getenv("HW_ENTERPRISE_PROJECT_ID"), "enterprise project id (default 0)")
+	fl.StringVar((*string)(&f.Architecture), "architecture", "", "x86 or arm (default x86)")
+	fl.StringVar((*string)(&f.HWFirmwareType), "firmware", "", "bios or uefi")
+	fl.StringVar((*string)(&f.LicenseType), "license", "", "platform or byol, for Windows")
+}
+
+// image is what the flags ask for.
+func (f *imageFlags) image() (quickimport.Image, error) {
+	img := f.Image
+	for _, t := range f.imageTags {
+		key, value, ok := strings.Cut(t, "=")
+		if !ok {
+			return img, usagef("--image-tag %q: want key=value", t)
+		}
+		img.ImageTags = append(img.ImageTags, quickimport.Tag{Key: key, Value: value})
+	}
+	if img.Name == "" {
+		return img, usagef("no name for the image; use --name")
+	}
+	if img.OSVersion == "" && img.Type != quickimport.TypeData {
+		return img, usagef("no operating system for a system disk; use --os-version, or --type DataImage for a data disk")
+	}
+	return img, nil
+}
+
+// followFlags say how far an import is followed, and how it is recorded.
+type followFlags struct {
+	noWait, noResume, resubmit, json bool
+	timeout                          time.Duration
+	stateDir, version                string
+}
+
+func (f *followFlags) add(fl *pflag.FlagSet) {
+	fl.BoolVar(&f.noWait, "no-wait", false, "end once the service has taken the request, and print the job's id")
+	fl.DurationVar(&f.timeout, "timeout", 0, "give up after this time, for instance 2h; a job that runs goes on in the cloud (default: none)")
+	fl.StringVar(&f.stateDir, "state-dir", "", "directory for what is needed to go on after an interruption (default: fastimage in the user's cache directory)")
+	fl.BoolVar(&f.noResume, "no-resume", false, "keep nothing to go on from: a failed import removes what it has uploaded")
+	fl.BoolVar(&f.resubmit, "resubmit", false, "ask for the image again after a call of unknown outcome; look that there is no such image first")
+	fl.StringVar(&f.version, "api-version", "v2", "version of the create call, v2 or v2.1")
+	fl.BoolVar(&f.json, "json", false, "print one JSON object on standard output")
+}
+
+func (f *followFlags) options(local bool) ([]quickimport.Option, error) {
+	opts := []quickimport.Option{quickimport.WithWait(!f.noWait), quickimport.WithAPIVersion(f.version)}
+	if f.resubmit {
+		opts = append(opts, quickimport.WithResubmit())
+	}
+	dir, err := stateDir(f.stateDir, "imports")
+	switch {
+	case f.noResume && f.stateDir != "":
+		return nil, usagef("--no-resume and --state-dir contradict each other; leave one out")
+	case f.noResume, local && f.stateDir == "":
+		return opts, nil
+	case err != nil:
+		return nil, err
+	}
+	return append(opts, quickimport.WithStateDir(dir)), nil
+}
+
+// stateDir is the directory given, or one in the user's cache.
+func stateDir(given, folder string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", usagef("no cache directory: %w; use --state-dir", err)
+	}
+	return filepath.Join(cache, "fastimage", folder), nil
+}
+
+// context is ctx with the timeout that was asked for.
+func (f *followFlags) context(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, f.timeout)
+}
+
+// sourceFlags say how a disk image is opened.
+type sourceFlags struct{ format, references, size string }
+
+func (f *sourceFlags) add(fl *pflag.FlagSet) {
+	fl.StringVar(&f.format, "source-format", "", "raw, qcow2, vmdk, ova, vhd, vhdx or vdi (default: the content decides)")
+	fl.StringVar(&f.references, "references", "", "directory in which the backing and data files of a QCOW2 may lie (default: an image that needs any is refused)")
+	fl.StringVar(&f.size, "size", "", "size of the disk in a compressed file, which spares a pass over it")
+}
+
+func (f *sourceFlags) options() ([]diskimage.Option, error) {
+	var opts []diskimage.Option
+	if f.format != "" {
+		opts = append(opts, diskimage.WithFormat(rawimage.Format(f.format)))
+	}
+	if f.references != "" {
+		opts = append(opts, diskimage.WithReferences(f.references))
+	}
+	if f.size != "" {
+		n, err := parseSize(f.size, 1)
+		if err != nil {
+			return nil, usagef("--size: %w", err)
+		}
+		opts = append(opts, diskimage.WithSize(n))
+	}
+	return opts, nil
+}
+
+// importFlags are those of import.
+type importFlags struct {
+	image  imageFlags
+	cloud  cloudFlags
+	follow followFlags
+	source sourceFlags
+
+	local, overwrite, dryRun, deleteObject bool
+	format, level, partSize                string
+	mf, mfLayout                           string
+	concurrency, workers                   int
+}
 
 func (a *app) importCmd() *cobra.Command {
 	var f importFlags
-	var img quickimport.Image
 	cmd := &cobra.Command{
-		Use:   "import [flags] RAW",
-		Short: "make a private image of a RAW disk image",
-		Long: `Import converts RAW to ZVHD2 while it uploads it, without a temporary file, has
-the image service import the object, and waits until the image is ready. The
-image id goes to standard output, everything else to standard error.
+		Use:   "import [flags] IMAGE",
+		Short: "make a private image of a disk image",
+		Long: `Import converts a disk image to ZVHD2 while it uploads it, without a temporary
+file, has the image service import the object, and waits until the image is
+ready. IMAGE is RAW (also in gzip, xz or zstd), QCOW2, VMDK, OVA, VHD, VHDX or
+VDI, as its content says; a ZVHD2 file is uploaded as it is. The image id goes
+to standard output, everything else to standard error.
 
-Credentials come from --ak and --sk (--security-token for temporary keys), or
-from HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and HUAWEICLOUD_SDK_SECURITY_TOKEN,
-or from HW_ACCESS_KEY, HW_SECRET_KEY and HW_SECURITY_TOKEN. A --token
-authenticates to the image service only; the bucket needs keys in any case.
-Flags on a command line can be seen by other users of the machine: prefer the
-environment for secrets.
+Everything that can be checked is checked before anything is uploaded: what is
+wrong is listed, and the exit status is 3. With --dry-run that is all, and the
+plan is printed.
 
-Further defaults from the environment: HUAWEICLOUD_SDK_PROJECT_ID or
-HW_PROJECT_ID, HW_REGION_NAME, HW_ENTERPRISE_PROJECT_ID, FASTIMAGE_BUCKET,
-FASTIMAGE_IMS_ENDPOINT, FASTIMAGE_OBS_ENDPOINT, FASTIMAGE_IAM_ENDPOINT.`,
+An import that was interrupted goes on where it was when the same command is
+run again; one that has ended prints its image again.
+
+` + credentialsHelp + `
+
+With --json it prints one object: image_id, image_name, job_id, bucket, key,
+format, source_format, source_bytes, data_bytes, object_bytes, wire_bytes, etag,
+retries, seconds, phases (each name, seconds), warnings. With --dry-run: source
+(name, format, disk_bytes, file_bytes, data_bytes), format, bucket, key, mf_key,
+image_name, min_disk, object_bytes_max, part_bytes, parts_max, send_bytes_max,
+disk (see 'fastimage info --help'), quota (used, quota), stage, warnings.`,
 		Example: `  # try it without a cloud
   fastimage import --local --name demo --os-version "Debian GNU/Linux 12 64bit" testdata/disk.raw
 
   # a system disk
-  fastimage import --region cn-north-4 --bucket images --name web-1 --os-version "CentOS 7.0 64bit" web.raw
+  fastimage import --region cn-north-4 --bucket images --name web-1 --os-version "CentOS 7.0 64bit" web.qcow2
 
-  # a data disk
-  fastimage import --region cn-north-4 --bucket images --name data-1 --type DataImage data.raw`,
+  # a data disk: only look whether it would work
+  fastimage import --dry-run --region cn-north-4 --bucket images --name data-1 --type DataImage data.raw`,
 		Args: argCount(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.doImport(cmd, args[0], f, img)
+			return a.doImport(cmd, args[0], &f)
 		},
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.BoolVar(&f.local, "local", false, "import into a cloud simulated inside this process")
-	fl.StringVar(&img.Name, "name", "", "name of the image, 1 to 128 characters (required)")
-	fl.StringVar(&img.OSVersion, "os-version", "", "operating system, for instance \"CentOS 7.0 64bit\" (required for system disks)")
-	fl.StringVar(&img.OSType, "os-type", "", "Linux or Windows, for data disks (default Linux)")
-	fl.StringVar(&img.Type, "type", "", "ECS, BMS or DataImage (default ECS)")
-	fl.StringVar(&img.Bucket, "bucket", "", "bucket to upload to (required; with --local default images)")
-	fl.StringVar(&img.Key, "key", "", "object key (default: follows from the name)")
-	fl.Var(gibFlag{&img.MinDisk}, "min-disk", "least disk of a server made from the image, 1GiB to 1024GiB (default: the disk's size, and what the service asks for)")
-	fl.StringVar(&img.Description, "description", "", "description, up to 1024 characters")
-	fl.StringArrayVar(&img.Tags, "tag", nil, "tag as key.value; may be repeated")
-	fl.StringVar(&img.EnterpriseProjectID, "enterprise-project", os.Getenv("HW_ENTERPRISE_PROJECT_ID"), "enterprise project id (default 0)")
-	fl.StringVar(&img.Architecture, "architecture", "", "x86 or arm (default x86)")
-	fl.StringVar(&img.HWFirmwareType, "firmware", "", "bios or uefi")
-	fl.StringVar(&img.LicenseType, "license", "", "platform or byol, for Windows")
-	fl.StringVar(&f.region, "region", "", "region, for instance cn-north-4")
-	fl.StringVar(&f.project, "project-id", "", "project id (default: looked up by the region)")
-	fl.StringVar(&f.ims, "ims-endpoint", "", "URL of the image service (default https://ims.REGION.myhuaweicloud.com)")
-	fl.StringVar(&f.obs, "obs-endpoint", "", "URL of the object storage (default https://obs.REGION.myhuaweicloud.com)")
-	fl.StringVar(&f.iam, "iam-endpoint", "", "URL of the identity service (default https://iam.REGION.myhuaweicloud.com)")
-	fl.StringVar(&f.ak, "ak", "", "access key")
-	fl.StringVar(&f.sk, "sk", "", "secret key")
-	fl.StringVar(&f.securityTok, "security-token", "", "security token of temporary keys")
-	fl.StringVar(&f.token, "token", "", "IAM token for the image service")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "check everything and print what would be done")
+	f.image.add(fl)
+	fl.StringVar(&f.image.Bucket, "bucket", "", "bucket to upload to (required; with --local default images)")
+	fl.StringVar(&f.image.Key, "key", "", "object key (default: follows from the name)")
+	f.cloud.add(cmd)
+	f.source.add(fl)
 	fl.StringVar(&f.format, "format", "zvhd2", "what to upload: zvhd2, or raw with a bitmap (.mf) beside it")
 	fl.StringVar(&f.level, "level", "default", "compression: fastest, default, better, best or auto")
-	fl.IntVar(&f.concurrency, "concurrency", 0, "parts sent at once, 1 to 64 (default: the uploader's)")
 	fl.StringVar(&f.mf, "mf", "", "with --format raw: upload this bitmap file, made by the vendor's tool, unchanged once it is known to cover the image")
 	fl.StringVar(&f.mfLayout, "mf-layout", "", "with --format raw: layout of the bitmap file (default: an assumption, see 'fastimage bitmap --help')")
-	fl.StringVar(&f.stateDir, "state-dir", "", "keep what the import has reached in this directory: the same command goes on where it was after an interruption")
-	fl.BoolVar(&f.resubmit, "resubmit", false, "with --state-dir: ask for the image again after a call of unknown outcome; look that there is no such image first")
+	fl.IntVar(&f.concurrency, "concurrency", 0, "parts sent at once, 1 to 64 (default: the uploader's)")
+	fl.IntVar(&f.workers, "workers", 0, "blocks compressed at once, 1 to 256 (default: one per core)")
+	fl.StringVar(&f.partSize, "part-size", "", "size of a part, 5MiB to 5GiB (default: by the size of the object)")
 	fl.BoolVar(&f.overwrite, "overwrite", false, "replace an object of the same key")
-	fl.BoolVar(&f.json, "json", false, "print one JSON object on standard output")
+	fl.BoolVar(&f.deleteObject, "delete-object", false, "remove the uploaded object once the image is ready")
+	f.follow.add(fl)
 	return cmd
 }
 
-func (a *app) doImport(cmd *cobra.Command, file string, f importFlags, img quickimport.Image) error {
-	if err := checkImport(cmd, file, f, &img); err != nil {
+func (a *app) doImport(cmd *cobra.Command, file string, f *importFlags) error {
+	img, err := f.check(cmd, file)
+	if err != nil {
 		return err
 	}
-	opts, err := f.common()
+	opts, err := f.options()
 	if err != nil {
 		return err
 	}
@@ -127,63 +241,59 @@ func (a *app) doImport(cmd *cobra.Command, file string, f importFlags, img quick
 		opts = append(opts, cloud.options()...)
 		img.Bucket = cmp.Or(img.Bucket, "images")
 	} else {
-		opts = append(opts, f.cloud()...)
+		opts = append(opts, f.cloud.options()...)
 	}
-	if a.verbose {
-		opts = append(opts, quickimport.WithLogger(slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))))
-	}
+	ctx, cancel := f.follow.context(cmd.Context())
+	defer cancel()
 	show := a.progress()
 	defer show.finish()
-	opts = append(opts, quickimport.WithProgress(func(e quickimport.Event) {
-		show.show(step{phase: string(e.Phase), done: e.Done, total: e.Total, skipped: e.Skipped, sent: e.Sent, percent: e.Percent})
-	}))
-	client, err := quickimport.New(opts...)
+	client, err := a.newClient(append(opts, events(show))...)
 	if err != nil {
 		return err
 	}
-	res, err := client.Import(cmd.Context(), file, img)
+	if f.dryRun {
+		plan, err := client.Plan(ctx, file, img)
+		show.finish()
+		if err != nil {
+			return err
+		}
+		return a.printPlan(plan, f.follow.json)
+	}
+	res, err := client.Import(ctx, file, img)
 	show.finish()
 	if err != nil {
 		return err
 	}
-	return a.report(res, f)
+	return a.report(res, f.follow.json, f.local)
 }
 
-// checkImport finds what the command line itself gets wrong and fills in what
-// the environment gives.
-func checkImport(cmd *cobra.Command, file string, f importFlags, img *quickimport.Image) error {
-	if file == "-" {
-		return usagef("import cannot read standard input: the size has to be known first; name a file")
-	}
-	if f.local {
-		for _, name := range cloudFlags {
+// check finds what the command line itself gets wrong and fills in what the
+// environment gives.
+func (f *importFlags) check(cmd *cobra.Command, file string) (quickimport.Image, error) {
+	img, err := f.image.image()
+	switch {
+	case file == "-":
+		return img, usagef("import cannot read standard input: the size has to be known first; name a file")
+	case f.local:
+		for _, name := range cloudFlagNames {
 			if cmd.Flags().Changed(name) {
-				return usagef("--local and --%s contradict each other; leave one out", name)
+				return img, usagef("--local and --%s contradict each other; leave one out", name)
 			}
 		}
-	} else {
-		img.Bucket = cmp.Or(img.Bucket, os.Getenv("FASTIMAGE_BUCKET"))
-		if cmp.Or(f.region, os.Getenv("HW_REGION_NAME")) == "" {
-			return usagef("no region; use --region or set HW_REGION_NAME, or try --local")
-		}
-		if img.Bucket == "" {
-			return usagef("no bucket; use --bucket or set FASTIMAGE_BUCKET")
-		}
-		if f.ak == "" != (f.sk == "") {
-			return usagef("--ak and --sk belong together; give both")
-		}
+		return img, err
 	}
-	if img.Name == "" {
-		return usagef("no name for the image; use --name")
+	if err := f.cloud.check(); err != nil {
+		return img, usagef("%w, or try --local", err)
 	}
-	if img.OSVersion == "" && img.Type != "DataImage" {
-		return usagef("no operating system for a system disk; use --os-version, or --type DataImage for a data disk")
+	img.Bucket = cmp.Or(img.Bucket, os.Getenv("FASTIMAGE_BUCKET"))
+	if img.Bucket == "" {
+		return img, usagef("no bucket; use --bucket or set FASTIMAGE_BUCKET")
 	}
-	return nil
+	return img, err
 }
 
-// common are the options that no cloud changes.
-func (f importFlags) common() ([]quickimport.Option, error) {
+// options are those that no cloud changes.
+func (f *importFlags) options() ([]quickimport.Option, error) {
 	l, err := level(f.level)
 	if err != nil {
 		return nil, err
@@ -191,23 +301,43 @@ func (f importFlags) common() ([]quickimport.Option, error) {
 	if !slices.Contains([]string{"zvhd2", "raw"}, f.format) {
 		return nil, usagef("--format %q: want zvhd2 or raw", f.format)
 	}
-	opts := []quickimport.Option{quickimport.WithLevel(l), quickimport.WithFormat(quickimport.Format(f.format))}
+	opts, err := f.follow.options(f.local)
+	if err != nil {
+		return nil, err
+	}
+	source, err := f.source.options()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, quickimport.WithLevel(l), quickimport.WithFormat(quickimport.Format(f.format)), quickimport.WithSource(source...))
 	if f.concurrency != 0 {
-		if f.concurrency < 1 || f.concurrency > 64 {
-			return nil, usagef("--concurrency %d: want 1 to 64", f.concurrency)
-		}
 		opts = append(opts, quickimport.WithConcurrency(f.concurrency))
 	}
-	for _, o := range []struct {
-		value string
-		with  func(string) quickimport.Option
-	}{{f.mf, quickimport.WithMF}, {f.stateDir, quickimport.WithStateDir}} {
-		if o.value != "" {
-			opts = append(opts, o.with(o.value))
-		}
+	if f.workers != 0 {
+		opts = append(opts, quickimport.WithWorkers(f.workers))
 	}
+	if f.partSize != "" {
+		n, err := parseSize(f.partSize, 1)
+		if err != nil {
+			return nil, usagef("--part-size: %w", err)
+		}
+		opts = append(opts, quickimport.WithPartSize(n))
+	}
+	if f.overwrite {
+		opts = append(opts, quickimport.WithOverwrite())
+	}
+	if f.deleteObject {
+		opts = append(opts, quickimport.WithDeleteObject())
+	}
+	return f.mfOptions(opts)
+}
+
+func (f *importFlags) mfOptions(opts []quickimport.Option) ([]quickimport.Option, error) {
 	if (f.mf != "" || f.mfLayout != "") && f.format != "raw" {
 		return nil, usagef("--mf and --mf-layout go with --format raw")
+	}
+	if f.mf != "" {
+		opts = append(opts, quickimport.WithMF(f.mf))
 	}
 	if f.mfLayout != "" {
 		l, err := bitmap.ParseLayout(f.mfLayout)
@@ -216,73 +346,30 @@ func (f importFlags) common() ([]quickimport.Option, error) {
 		}
 		opts = append(opts, quickimport.WithMFLayout(l))
 	}
-	if f.resubmit {
-		opts = append(opts, quickimport.WithResubmit())
-	}
-	if f.overwrite {
-		opts = append(opts, quickimport.WithOverwrite())
-	}
 	return opts, nil
 }
 
-// cloud are the options that name a cloud and the credentials for it.
-func (f importFlags) cloud() []quickimport.Option {
-	opts := []quickimport.Option{
-		quickimport.WithRegion(cmp.Or(f.region, os.Getenv("HW_REGION_NAME"))),
-		quickimport.WithCredentials(f.credentials()),
-	}
-	for _, e := range []struct {
-		value string
-		with  func(string) quickimport.Option
-	}{
-		{f.project, quickimport.WithProjectID},
-		{cmp.Or(f.ims, os.Getenv("FASTIMAGE_IMS_ENDPOINT")), quickimport.WithIMSEndpoint},
-		{cmp.Or(f.obs, os.Getenv("FASTIMAGE_OBS_ENDPOINT")), quickimport.WithOBSEndpoint},
-		{cmp.Or(f.iam, os.Getenv("FASTIMAGE_IAM_ENDPOINT")), quickimport.WithIAMEndpoint},
-	} {
-		if e.value != "" {
-			opts = append(opts, e.with(e.value))
-		}
-	}
-	return opts
-}
-
-// credentials are those of the flags, or of the environment where the flags
-// give no keys.
-func (f importFlags) credentials() quickimport.CredentialsProvider {
-	env := quickimport.EnvCredentials()
-	return quickimport.CredentialsFunc(func(ctx context.Context) (quickimport.Credentials, error) {
-		c := quickimport.Credentials{AccessKey: f.ak, SecretKey: f.sk, SecurityToken: f.securityTok, Token: f.token}
-		if f.ak != "" {
-			return c, nil
-		}
-		c, err := env.Credentials(ctx)
-		if err != nil && f.token == "" {
-			return c, err
-		}
-		c.Token = f.token
-		c.SecurityToken = cmp.Or(f.securityTok, c.SecurityToken)
-		return c, nil
-	})
-}
-
-// report prints the result: JSON alone, or the image id on standard output and
-// the summary on standard error, so that id=$(fastimage import ...) works.
-func (a *app) report(res *quickimport.Result, f importFlags) error {
-	if f.json {
+// report prints the result: JSON alone, or the image id (the job id when the
+// image was not waited for) on standard output and the summary on standard
+// error, so that id=$(fastimage import ...) works.
+func (a *app) report(res *quickimport.Result, asJSON, local bool) error {
+	if asJSON {
 		return a.printJSON(res)
 	}
 	if !a.quiet {
-		a.summary(res, f.local)
+		a.summary(res, local)
 	}
-	_, err := fmt.Fprintln(a.stdout, res.ImageID)
+	_, err := fmt.Fprintln(a.stdout, cmp.Or(res.ImageID, res.JobID))
 	return err
 }
 
 func (a *app) summary(res *quickimport.Result, local bool) {
 	w := a.stderr
-	fmt.Fprintf(w, "image   %s (job %s)\n", res.ImageName, res.JobID)
-	fmt.Fprintf(w, "object  %s/%s (%s)\n", res.Bucket, res.Key, res.Format)
+	for _, s := range res.Warnings {
+		fmt.Fprintf(w, "warning %s\n", oneLine(s))
+	}
+	fmt.Fprintf(w, "image   %s (job %s)\n", res.ImageName, cmp.Or(res.JobID, "unknown: the answer was lost"))
+	fmt.Fprintf(w, "object  %s/%s (%s from %s)\n", res.Bucket, res.Key, res.Format, res.SourceFormat)
 	fmt.Fprintf(w, "sizes   disk %s, data %s, object %s, sent %s\n",
 		size(res.SourceBytes), size(res.DataBytes), size(res.ObjectBytes), size(res.WireBytes))
 	phases := make([]string, len(res.Phases))
@@ -293,7 +380,39 @@ func (a *app) summary(res *quickimport.Result, local bool) {
 	if res.Format == quickimport.FormatRaw {
 		fmt.Fprintln(w, "note    the layout of the .mf file is an assumption; zvhd2 needs none")
 	}
+	if res.ImageID == "" {
+		fmt.Fprintf(w, "note    the job runs; 'fastimage job --wait %s' follows it\n", res.JobID)
+	}
 	if local {
 		fmt.Fprintln(w, "note    the simulated cloud is gone with this process; 'fastimage serve' keeps one")
 	}
+}
+
+// printPlan prints what an import would do.
+func (a *app) printPlan(p *quickimport.Plan, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(p)
+	}
+	s := p.Source
+	lines := []string{
+		fmt.Sprintf("source   %s (%s), file %s, disk %s, of it outside of holes %s", s.Name, s.Format, size(s.FileBytes), size(s.DiskBytes), size(s.DataBytes)),
+		fmt.Sprintf("object   %s/%s (%s), at most %s", p.Bucket, p.Key, p.Format, size(p.ObjectBytesMax)),
+		fmt.Sprintf("upload   at most %d parts of %s, at most %s sent", p.PartsMax, size(p.PartBytes), size(p.SendBytesMax)),
+		fmt.Sprintf("image    %s, min disk %dGiB", p.ImageName, p.MinDisk),
+	}
+	if p.MFKey != "" {
+		lines = append(lines, fmt.Sprintf("bitmap   %s/%s, whose layout is an assumption unless given", p.Bucket, p.MFKey))
+	}
+	if p.Quota != nil && p.Quota.Limit >= 0 {
+		lines = append(lines, fmt.Sprintf("quota    %d of %d images", p.Quota.Used, p.Quota.Limit))
+	}
+	if p.Stage != "planned" {
+		lines = append(lines, "stage    an earlier run has reached: "+p.Stage)
+	}
+	for _, w := range p.Warnings {
+		lines = append(lines, "warning  "+w)
+	}
+	lines = append(lines, "checked  nothing speaks against it; nothing was uploaded")
+	_, err := fmt.Fprint(a.stdout, oneLineEach(lines))
+	return err
 }

@@ -52,8 +52,8 @@ func TestImportJSON(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			r := fastimage(t, nil, append(demo, "--json", "--format", format, disk)...)
 			require.Zero(t, r.code, r.stderr)
-			require.Equal(t, []string{"image_id", "image_name", "job_id", "bucket", "key", "format", "source_bytes",
-				"data_bytes", "object_bytes", "wire_bytes", "seconds", "phases"}, keys(t, r.stdout))
+			require.Equal(t, []string{"image_id", "image_name", "job_id", "bucket", "key", "format", "source_format", "source_bytes",
+				"data_bytes", "object_bytes", "wire_bytes", "etag", "retries", "seconds", "phases", "warnings"}, keys(t, r.stdout))
 			var got struct {
 				ImageID     string  `json:"image_id"`
 				ImageName   string  `json:"image_name"`
@@ -107,13 +107,13 @@ func TestImportRefusesBeforeUpload(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			r := fastimage(t, nil, append(append([]string{"import", "--local"}, c.args...), disk)...)
-			requireError(t, r, exitFailed, c.want)
+			requireRefused(t, r, c.want)
 			require.NotContains(t, r.stderr, "upload:")
 		})
 	}
 	t.Run("over 1 TB", func(t *testing.T) {
 		huge := sparse(t, "huge.raw", 1<<40+1<<30)
-		requireError(t, fastimage(t, nil, append(demo, huge)...), exitFailed, "1 TB")
+		requireRefused(t, fastimage(t, nil, append(demo, huge)...), "1 TB")
 	})
 }
 
@@ -162,14 +162,14 @@ func TestServe(t *testing.T) {
 	require.Regexp(t, imageID, r.stdout)
 
 	t.Run("wrong secret", func(t *testing.T) {
-		requireError(t, fastimage(t, c.with("HUAWEICLOUD_SDK_SK", "wrong"), first...), exitFailed, "secret key")
+		requireRefused(t, fastimage(t, c.with("HUAWEICLOUD_SDK_SK", "wrong"), first...), "secret key")
 	})
 	t.Run("no credentials", func(t *testing.T) {
-		requireError(t, fastimage(t, c.with("HUAWEICLOUD_SDK_SK", ""), first...), exitFailed, "HUAWEICLOUD_SDK_AK")
+		requireRefused(t, fastimage(t, c.with("HUAWEICLOUD_SDK_SK", ""), first...), "HUAWEICLOUD_SDK_AK")
 	})
 	t.Run("missing bucket", func(t *testing.T) {
-		requireError(t, fastimage(t, c.env, "import", "--bucket", "nosuchbucket", "--name", "n", "--os-version", "y", disk),
-			exitFailed, "nosuchbucket")
+		requireRefused(t, fastimage(t, c.env, "import", "--bucket", "nosuchbucket", "--name", "n", "--os-version", "y", disk),
+			"nosuchbucket", "IMG.0069")
 	})
 	t.Run("keys from flags", func(t *testing.T) {
 		var ak, sk string
@@ -189,7 +189,7 @@ func TestServe(t *testing.T) {
 	c.stop(t)
 	c = serve(t, dir)
 	t.Run("state survives", func(t *testing.T) {
-		requireError(t, fastimage(t, c.env, append(first, "--key", "other.zvhd2")...), exitFailed, "first", "--name")
+		requireRefused(t, fastimage(t, c.env, append(first, "--key", "other.zvhd2")...), "first", "--name")
 		r := fastimage(t, c.env, "import", "--name", "second", "--os-version", "Debian", "--tag", "a.1", "--min-disk", "40GiB", disk)
 		require.Zero(t, r.code, r.stderr)
 	})

@@ -1,8 +1,9 @@
-// Command fastimage turns RAW disk images into private images of a Huawei
+// Command fastimage turns disk images into private images of a Huawei
 // Cloud, and converts, inspects and serves what that takes.
 //
-// Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Errors are
-// one line on standard error, prefixed "fastimage: ".
+// Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused before anything was
+// uploaded, 4 the job failed in the cloud, 130 interrupted. Errors are on
+// standard error, prefixed "fastimage: ".
 package main
 
 import (
@@ -15,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/quickimport"
 )
 
 // The exit statuses scripts may rely on.
@@ -22,6 +25,8 @@ const (
 	exitDone        = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitRefused     = 3
+	exitJobFailed   = 4
 	exitInterrupted = 130
 )
 
@@ -51,12 +56,25 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintln(stderr, "fastimage: interrupted; nothing half-written was left, run the same command to start again")
+		fmt.Fprintf(stderr, "fastimage: interrupted%s; run the same command again\n", interruption(err))
 		return exitInterrupted
 	}
-	fmt.Fprintf(stderr, "fastimage: %s\n", message(err))
+	for _, line := range messages(err) {
+		fmt.Fprintf(stderr, "fastimage: %s\n", line)
+	}
+	return status(err)
+}
+
+// status is the exit status for an error.
+func status(err error) int {
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
+	}
+	if errors.Is(err, quickimport.ErrValidation) {
+		return exitRefused
+	}
+	if _, ok := errors.AsType[*quickimport.JobError](err); ok {
+		return exitJobFailed
 	}
 	return exitFailed
 }
@@ -64,11 +82,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "fastimage",
-		Short: "RAW disk images to private images of a Huawei Cloud",
-		Long: `fastimage converts a RAW disk image to ZVHD2 while it uploads it to OBS, has the
+		Short: "disk images to private images of a Huawei Cloud",
+		Long: `fastimage converts a disk image to ZVHD2 while it uploads it to OBS, has the
 image service import it, and waits for the image.
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused before anything was
+uploaded, 4 the job failed in the cloud, 130 interrupted.`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -89,7 +108,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 	})
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no summary")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to standard error")
-	root.AddCommand(a.importCmd(), a.convertCmd(), a.infoCmd(), a.verifyCmd(), a.optimizeCmd(), a.bitmapCmd(), a.uploadCmd(), a.uploadsCmd(), a.serveCmd())
+	root.AddCommand(a.importCmd(), a.convertCmd(), a.infoCmd(), a.verifyCmd(), a.optimizeCmd(), a.bitmapCmd(), a.uploadCmd(), a.uploadsCmd(),
+		a.createCmd(), a.jobCmd(), a.imagesCmd(), a.serveCmd())
 	return root
 }
 

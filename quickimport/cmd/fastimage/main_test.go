@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
-	cmd.Env = append(append(cmd.Env, asCommand+"=1"), env...)
+	cmd.Env = append(append(cmd.Env, asCommand+"=1", "XDG_CACHE_HOME="+t.TempDir()), env...)
 	return cmd
 }
 
@@ -83,6 +84,19 @@ func requireError(t *testing.T, r result, code int, words ...string) {
 	for _, w := range words {
 		require.Contains(t, last, w)
 	}
+}
+
+// requireRefused wants the status of a preflight that found problems, a line
+// for one of them with all words, and a last line that counts them.
+func requireRefused(t *testing.T, r result, words ...string) {
+	t.Helper()
+	require.Equal(t, exitRefused, r.code, "stdout %s\nstderr %s", r.stdout, r.stderr)
+	require.Empty(t, r.stdout)
+	lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
+	require.Regexp(t, `^fastimage: refused for \d+ reason`, lines[len(lines)-1])
+	require.True(t, slices.ContainsFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, "fastimage: ") && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+	}), "want %q in a line of\n%s", words, r.stderr)
 }
 
 // sparse makes a RAW file of n bytes with a little data at its start.

@@ -21,7 +21,7 @@ type step struct {
 	phase                      string
 	done, total, skipped, sent int64
 	written                    int64 // to a file
-	percent                    int
+	percent, retries           int
 }
 
 // display shows progress. Its methods may be called from any goroutine.
@@ -116,6 +116,9 @@ func (s step) extra() string {
 	}
 	if s.sent > 0 {
 		out += ", " + size(s.sent) + " sent"
+	}
+	if s.retries > 0 {
+		out += fmt.Sprintf(", %d retries", s.retries)
 	}
 	if s.written > 0 {
 		out += ", " + size(s.written) + " written"

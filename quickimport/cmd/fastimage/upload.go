@@ -135,7 +135,7 @@ func (a *app) send(ctx context.Context, client *uploader.Client, src *rawimage.I
 	show := a.progress()
 	defer show.finish()
 	up, err := uploader.New(client, append(opts, uploader.WithProgress(func(p uploader.Progress) {
-		show.show(step{phase: "upload", done: p.Done, total: p.Total, skipped: p.Copied, sent: p.Wire})
+		show.show(step{phase: "upload", done: p.Done, total: p.Total, skipped: p.Copied, sent: p.Wire, retries: p.Retries})
 	}))...)
 	if err != nil {
 		return nil, usagef("%w", err)

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/quickimport"
+)
+
+// cloudFlags name a cloud and the credentials for it.
+type cloudFlags struct {
+	region, project            string
+	ims, obs, iam              string
+	ak, sk, securityTok, token string
+}
+
+// cloudFlagNames contradict --local.
+var cloudFlagNames = []string{"region", "project-id", "ims-endpoint", "obs-endpoint", "iam-endpoint",
+	"ak", "sk", "security-token", "token"}
+
+// credentialsHelp is the part of a help text that every command of a cloud has.
+const credentialsHelp = `Credentials come from --ak and --sk (--security-token for temporary keys), or
+from HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and HUAWEICLOUD_SDK_SECURITY_TOKEN,
+or from HW_ACCESS_KEY, HW_SECRET_KEY and HW_SECURITY_TOKEN. A --token
+authenticates to the image service only; the bucket needs keys in any case.
+Flags on a command line can be seen by other users of the machine: prefer the
+environment for secrets.
+
+Further defaults from the environment: HUAWEICLOUD_SDK_PROJECT_ID or
+HW_PROJECT_ID, HW_REGION_NAME, HW_ENTERPRISE_PROJECT_ID, FASTIMAGE_BUCKET,
+FASTIMAGE_IMS_ENDPOINT, FASTIMAGE_OBS_ENDPOINT, FASTIMAGE_IAM_ENDPOINT.`
+
+func (f *cloudFlags) add(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.region, "region", "", "region, for instance cn-north-4")
+	fl.StringVar(&f.project, "project-id", "", "project id (default: looked up by the region)")
+	fl.StringVar(&f.ims, "ims-endpoint", "", "URL of the image service (default https://ims.REGION.myhuaweicloud.com)")
+	fl.StringVar(&f.obs, "obs-endpoint", "", "URL of the object storage (default https://obs.REGION.myhuaweicloud.com)")
+	fl.StringVar(&f.iam, "iam-endpoint", "", "URL of the identity service (default https://iam.REGION.myhuaweicloud.com)")
+	fl.StringVar(&f.ak, "ak", "", "access key")
+	fl.StringVar(&f.sk, "sk", "", "secret key")
+	fl.StringVar(&f.securityTok, "security-token", "", "security token of temporary keys")
+	fl.StringVar(&f.token, "token", "", "IAM token for the image service")
+}
+
+// check finds what the flags and the environment lack.
+func (f *cloudFlags) check() error {
+	if cmp.Or(f.region, os.Getenv("HW_REGION_NAME")) == "" {
+		return usagef("no region; use --region or set HW_REGION_NAME")
+	}
+	if f.ak == "" != (f.sk == "") {
+		return usagef("--ak and --sk belong together; give both")
+	}
+	return nil
+}
+
+// options are those that point a client at the cloud.
+func (f *cloudFlags) options() []quickimport.Option {
+	opts := []quickimport.Option{
+		quickimport.WithRegion(cmp.Or(f.region, os.Getenv("HW_REGION_NAME"))),
+		quickimport.WithCredentials(f.credentials()),
+	}
+	for _, e := range []struct {
+		value string
+		with  func(string) quickimport.Option
+	}{
+		{f.project, quickimport.WithProjectID},
+		{cmp.Or(f.ims, os.Getenv("FASTIMAGE_IMS_ENDPOINT")), quickimport.WithIMSEndpoint},
+		{cmp.Or(f.obs, os.Getenv("FASTIMAGE_OBS_ENDPOINT")), quickimport.WithOBSEndpoint},
+		{cmp.Or(f.iam, os.Getenv("FASTIMAGE_IAM_ENDPOINT")), quickimport.WithIAMEndpoint},
+	} {
+		if e.value != "" {
+			opts = append(opts, e.with(e.value))
+		}
+	}
+	return opts
+}
+
+// credentials are those of the flags, or of the environment where the flags
+// give no keys.
+func (f *cloudFlags) credentials() quickimport.CredentialsProvider {
+	env := quickimport.EnvCredentials()
+	return quickimport.CredentialsFunc(func(ctx context.Context) (quickimport.Credentials, error) {
+		c := quickimport.Credentials{AccessKey: f.ak, SecretKey: f.sk, SecurityToken: f.securityTok, Token: f.token}
+		if f.ak != "" {
+			return c, nil
+		}
+		c, err := env.Credentials(ctx)
+		if err != nil && f.token == "" {
+			return c, err
+		}
+		c.Token = f.token
+		c.SecurityToken = cmp.Or(f.securityTok, c.SecurityToken)
+		return c, nil
+	})
+}
+
+// client makes a client of the cloud that the flags name.
+func (f *cloudFlags) client(a *app, opts ...quickimport.Option) (*quickimport.Client, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return a.newClient(append(f.options(), opts...)...)
+}
+
+// newClient adds what every client of the command has.
+func (a *app) newClient(opts ...quickimport.Option) (*quickimport.Client, error) {
+	if a.verbose {
+		opts = append(opts, quickimport.WithLogger(slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	}
+	c, err := quickimport.New(opts...)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return c, nil
+}
+
+// events passes a client's progress on to a display.
+func events(show display) quickimport.Option {
+	return quickimport.WithProgress(func(e quickimport.Event) {
+		show.show(step{phase: string(e.Phase), done: e.Done, total: e.Total, skipped: e.Skipped, sent: e.Sent, retries: e.Retries, percent: e.Percent})
+	})
+}

@@ -1,0 +1,133 @@
+package quickimport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// ImageStatus is the state of an image; values that are not listed here are kept.
+type ImageStatus string
+
+// States of images.
+const (
+	ImageQueued  ImageStatus = "queued"
+	ImageSaving  ImageStatus = "saving"
+	ImageActive  ImageStatus = "active" // usable
+	ImageKilled  ImageStatus = "killed"
+	ImageDeleted ImageStatus = "deleted"
+)
+
+// ImageInfo is an image as the service lists it.
+type ImageInfo struct {
+	ID        string      `json:"id"`
+	Name      string      `json:"name"`
+	Status    ImageStatus `json:"status"`
+	MinDisk   int         `json:"min_disk"` // GB
+	Size      int64       `json:"size"`
+	CreatedAt time.Time   `json:"created_at"`
+
+	// Origin is where the image comes from, "file,BUCKET:KEY" for one that was
+	// made from an object; "" where the service does not say.
+	Origin string `json:"__data_origin"`
+}
+
+// ImagesByName lists the images that have exactly this name.
+func (c *Client) ImagesByName(ctx context.Context, name string) ([]ImageInfo, error) {
+	return c.imagePage(ctx, url.Values{"name": {name}})
+}
+
+// ImageByID finds an image; its error matches [ErrNotFound] when there is none.
+func (c *Client) ImageByID(ctx context.Context, id string) (*ImageInfo, error) {
+	found, err := c.imagePage(ctx, url.Values{"id": {id}})
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != 1 || found[0].ID != id {
+		return nil, fmt.Errorf("quickimport: image %s: %w", id, ErrNotFound)
+	}
+	return &found[0], nil
+}
+
+// imagesPerPage is how many images one request asks for.
+const imagesPerPage = 100
+
+// Images lists the private images of the project. It can be ranged over again;
+// an error comes at most once and last.
+func (c *Client) Images(ctx context.Context) iter.Seq2[ImageInfo, error] {
+	return func(yield func(ImageInfo, error) bool) {
+		seen := map[string]bool{} // a service that repeats a page must not keep us for ever
+		for marker := ""; ; {
+			q := url.Values{"__imagetype": {"private"}, "limit": {strconv.Itoa(imagesPerPage)}}
+			if marker != "" {
+				q.Set("marker", marker)
+			}
+			page, err := c.imagePage(ctx, q)
+			if err != nil {
+				yield(ImageInfo{}, err)
+				return
+			}
+			before := len(seen)
+			for _, img := range page {
+				if !seen[img.ID] && !yield(img, nil) {
+					return
+				}
+				seen[img.ID] = true
+			}
+			if len(page) < imagesPerPage || len(seen) == before {
+				return
+			}
+			marker = page[len(page)-1].ID
+		}
+	}
+}
+
+func (c *Client) imagePage(ctx context.Context, q url.Values) ([]ImageInfo, error) {
+	var answer struct {
+		Images []ImageInfo `json:"images"`
+	}
+	err := c.get(ctx, "images", c.o.ims, "/v2/cloudimages", q, &answer)
+	return answer.Images, err
+}
+
+// deleteImage removes an image; one that is not there is no error.
+func (c *Client) deleteImage(ctx context.Context, id string) error {
+	err := c.do(ctx, call{op: "delete image", method: http.MethodDelete, endpoint: c.o.ims, path: "/v2/images/" + url.PathEscape(id)}, nil)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Quota is how many images a project has and may have; Limit is -1 where
+// there is no limit.
+type Quota struct {
+	Used  int `json:"used"`
+	Limit int `json:"quota"`
+}
+
+// ImageQuota reads the project's quota of images.
+func (c *Client) ImageQuota(ctx context.Context) (*Quota, error) {
+	var answer struct {
+		Quotas struct {
+			Resources []struct {
+				Type string `json:"type"`
+				Quota
+			} `json:"resources"`
+		} `json:"quotas"`
+	}
+	if err := c.get(ctx, "quota", c.o.ims, "/v1/cloudimages/quota", nil, &answer); err != nil {
+		return nil, err
+	}
+	for _, r := range answer.Quotas.Resources {
+		if r.Type == "image" {
+			return &r.Quota, nil
+		}
+	}
+	return nil, fmt.Errorf("quickimport: quota: %w: none for images", ErrProtocol)
+}

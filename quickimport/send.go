@@ -1,0 +1,215 @@
+package quickimport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fastimage/fastimage/uploader"
+	"github.com/fastimage/fastimage/zvhd2"
+)
+
+// upload sends the source in the client's format.
+func (im *importer) upload(ctx context.Context) error {
+	up, err := im.uploader()
+	if err != nil {
+		return err
+	}
+	send := im.sendEncoded
+	switch {
+	case im.format == FormatRaw:
+		send = im.sendRaw
+	case im.src.container != nil:
+		send = im.sendContainer
+	}
+	if err := send(ctx, up); err != nil {
+		return wrap("upload", err)
+	}
+	return im.sameSource()
+}
+
+func (im *importer) uploader() (*uploader.Uploader, error) {
+	opts := []uploader.Option{uploader.WithProgress(im.report)}
+	if im.o.concurrency > 0 {
+		opts = append(opts, uploader.WithConcurrency(im.o.concurrency))
+	}
+	if im.journal.durable() {
+		rec := im.journal.rec
+		opts = append(opts, uploader.WithStore(im.journal.store), uploader.WithFingerprint(fmt.Sprintf("%+v %+v %s %s", rec.Source, rec.Request, rec.UUID, rec.Created)))
+	}
+	if im.o.partSize > 0 {
+		opts = append(opts, uploader.WithPartSize(im.o.partSize))
+	}
+	up, err := uploader.New(im.obs, opts...)
+	return up, wrap("upload", err)
+}
+
+// report passes on what was sent, and logs each retry.
+func (im *importer) report(p uploader.Progress) {
+	im.events.sent(p.Wire, p.Retries)
+	if r := p.Retry; r != nil {
+		im.o.logger.LogAttrs(context.Background(), slog.LevelInfo, "retrying", logAttrs(fmt.Sprintf("part %d", r.Part), r.Attempt, r.Reason)...)
+	}
+}
+
+// note takes what an upload of the object did into the result.
+func (im *importer) note(sent *uploader.Result) {
+	im.objects = append(im.objects, sent.Key)
+	im.res.ObjectBytes, im.res.ETag = sent.ObjectBytes, sent.ETag
+	im.res.WireBytes += sent.WireBytes
+	im.res.Retries += sent.Retries
+	if sent.RestartReason != "" {
+		im.warned("the upload began anew: " + sent.RestartReason)
+	}
+	if sent.Encrypted {
+		im.warned("the bucket encrypts by default: the object's checksums could not be compared")
+	}
+	if sent.CleanupErr != nil {
+		im.warned("left behind in the bucket: " + bare(sent.CleanupErr))
+	}
+}
+
+// warned notes what the caller has to know of an import that went on.
+func (im *importer) warned(text string) {
+	im.o.logger.LogAttrs(context.Background(), slog.LevelWarn, text)
+	im.res.Warnings = append(im.res.Warnings, text)
+}
+
+// sendEncoded encodes straight into the upload: the pipe is all that lies
+// between them, so the slower of the two sets the pace of both.
+func (im *importer) sendEncoded(ctx context.Context, up *uploader.Uploader) error {
+	most, _, err := im.sizes()
+	if err != nil {
+		return err
+	}
+	im.res.WireBytes, im.res.Retries = 0, 0
+	pr, pw := io.Pipe()
+	var sum *zvhd2.Summary
+	var sent *uploader.Result
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		sum, err = im.encode(gctx, pw)
+		pw.CloseWithError(err) // nil is the end of the stream
+		return err
+	})
+	g.Go(func() (err error) {
+		sent, err = up.UploadStream(gctx, im.img.Bucket, im.img.Key, pr, most)
+		pr.CloseWithError(err)
+		return err
+	})
+	err = errors.Join(g.Wait(), ctx.Err())
+	if sent != nil {
+		im.note(sent)
+	}
+	if err != nil {
+		return err
+	}
+	if sent.ObjectBytes != sum.FileSize {
+		return fmt.Errorf("the object has %d bytes, the container %d", sent.ObjectBytes, sum.FileSize)
+	}
+	im.res.DataBytes = sum.DataBytes
+	im.journal.rec.Container = &containerFacts{UUID: sum.UUID, DiskSize: sum.DiskSize, StoredBlocks: sum.StoredBlocks, Created: sum.Created}
+	return nil
+}
+
+func (im *importer) encode(ctx context.Context, w io.Writer) (*zvhd2.Summary, error) {
+	rec := &im.journal.rec
+	opts := []zvhd2.Option{zvhd2.WithLevel(im.o.level), zvhd2.WithUUID(rec.UUID), zvhd2.WithTimestamp(rec.Created), zvhd2.WithProgress(func(p zvhd2.Progress) {
+		im.events.read(p.Done, p.Total, p.Skipped)
+	})}
+	if im.o.workers > 0 {
+		opts = append(opts, zvhd2.WithWorkers(im.o.workers))
+	}
+	return zvhd2.Encode(ctx, w, im.src.image, im.src.size, opts...)
+}
+
+// sendContainer sends a ZVHD2 file as it is.
+func (im *importer) sendContainer(ctx context.Context, up *uploader.Uploader) error {
+	info := im.src.container.Info()
+	im.res.WireBytes, im.res.Retries = 0, 0
+	sent, err := up.UploadReaderAt(ctx, im.img.Bucket, im.img.Key, im.src.file, im.src.fileSize, im.readProgress(im.src.fileSize))
+	if err != nil {
+		return err
+	}
+	im.note(sent)
+	im.res.DataBytes = min(info.StoredBlocks*info.BlockSize, info.Size)
+	im.journal.rec.Container = &containerFacts{UUID: info.UUID, DiskSize: info.Size, StoredBlocks: info.StoredBlocks, Created: info.Created}
+	return nil
+}
+
+// sendRaw uploads the bitmap file and the disk as it is. The bitmap comes
+// first: it is made, or checked, before the disk's bytes are sent.
+func (im *importer) sendRaw(ctx context.Context, up *uploader.Uploader) error {
+	if err := im.makeMF(ctx); err != nil {
+		return err
+	}
+	bucket, key, mf := im.img.Bucket, im.img.Key, im.mf
+	put, err := up.UploadReaderAt(ctx, bucket, mfKey(key), bytes.NewReader(mf.bytes), int64(len(mf.bytes)))
+	if err != nil {
+		return err
+	}
+	im.objects = append(im.objects, mfKey(key))
+	im.res.WireBytes, im.res.Retries = put.WireBytes, put.Retries
+	sent, err := up.UploadReaderAt(ctx, bucket, key, im.src.image, im.src.size, im.readProgress(im.src.size))
+	if err != nil {
+		return err
+	}
+	im.note(sent)
+	im.res.DataBytes = mf.data
+	return nil
+}
+
+// readProgress reports an upload of the source itself, where nothing is
+// encoded: what is made on the server by copying counts as skipped.
+func (im *importer) readProgress(total int64) uploader.Option {
+	return uploader.WithProgress(func(p uploader.Progress) {
+		im.events.read(min(p.Done, total), total, p.Copied)
+		im.report(p)
+	})
+}
+
+// sizes bounds the object's size by the blocks that the source's extents
+// touch, and says how much of the disk they are. A hole cannot become a record:
+// so the parts of a sparse disk, and the memory they take, are small however
+// large the disk is.
+func (im *importer) sizes() (most, data int64, err error) {
+	src := im.src
+	if src.image == nil {
+		return zvhd2.MaxSize(src.size), src.size, nil
+	}
+	for e, err := range src.image.Extents() {
+		if err != nil {
+			return 0, 0, err
+		}
+		data += e.Length
+	}
+	switch {
+	case im.format == FormatRaw:
+		return src.size, data, nil
+	case src.container != nil:
+		return src.fileSize, data, nil
+	}
+	touched, err := im.touched(zvhd2.BlockSize)
+	// MaxSize(0) counts header and footers, the bitmap has a bit per block of the disk.
+	tables := (src.size/zvhd2.BlockSize/8 + 4096 + 4095) / 4096 * 4096
+	return min(zvhd2.MaxSize(src.size), zvhd2.MaxSize(touched)+tables), data, err
+}
+
+// touched is how many bytes the blocks have that hold data.
+func (im *importer) touched(block int64) (int64, error) {
+	blocks, last := int64(0), int64(-1)
+	for e, err := range im.src.image.Extents() {
+		if err != nil {
+			return 0, err
+		}
+		first := max(e.Offset/block, last+1)
+		last = (e.End() - 1) / block
+		blocks += max(last-first+1, 0)
+	}
+	return min(blocks*block, (im.src.size+block-1)/block*block), nil
+}
