@@ -125,6 +125,9 @@ func (im *importer) encode(ctx context.Context, w io.Writer) (*zvhd2.Summary, er
 	if im.o.workers > 0 {
 		opts = append(opts, zvhd2.WithWorkers(im.o.workers))
 	}
+	if im.src.stream != nil {
+		return zvhd2.EncodeStream(ctx, w, im.src.stream, im.src.size, opts...)
+	}
 	return zvhd2.Encode(ctx, w, im.src.image, im.src.size, opts...)
 }
 

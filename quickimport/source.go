@@ -24,7 +24,8 @@ type source struct {
 	fileSize int64
 	warnings []string
 
-	image     *rawimage.Image // the bytes of the disk
+	image     *rawimage.Image // the bytes of the disk; nil for a stream
+	stream    *disk.Stream    // the disk in a compressed file
 	container *zvhd2.Reader   // set for ZVHD2
 	file      io.ReaderAt     // the file of a ZVHD2, which goes up as it is
 
@@ -54,6 +55,8 @@ func (c *Client) openSource(ctx context.Context, name string) (*source, error) {
 	case err == nil:
 		s.image, s.format, s.size, s.fileSize = d.Image, d.Format(), d.Size(), d.FileSize()
 		s.warnings, s.unchanged, s.closers = d.Warnings(), d.CheckUnchanged, []io.Closer{d}
+	case errors.Is(err, disk.ErrCompressed):
+		err = s.openStream(ctx, name, c.o.source)
 	case ok && foreign.Format == rawimage.FormatZVHD2:
 		err = s.openContainerFile(name)
 	}
@@ -63,6 +66,16 @@ func (c *Client) openSource(ctx context.Context, name string) (*source, error) {
 	}
 	s.id.Size = s.size
 	return s, nil
+}
+
+// openStream opens the RAW disk in a compressed file.
+func (s *source) openStream(ctx context.Context, name string, opts []disk.Option) (err error) {
+	if s.stream, err = disk.OpenStream(ctx, name, opts...); err != nil {
+		return err
+	}
+	s.format, s.size, s.fileSize = s.stream.Format(), s.stream.Size(), s.stream.FileSize()
+	s.unchanged, s.closers = s.stream.CheckUnchanged, []io.Closer{s.stream}
+	return nil
 }
 
 // openContainerFile opens a ZVHD2 file.
