@@ -57,6 +57,9 @@ func (im *importer) checkObject(ctx context.Context, v *validation) error {
 	keys := im.keys()
 	im.plan.ObjectBytesMax = im.src.fileSize
 	im.res.ObjectBytes, im.res.ETag = im.src.fileSize, im.src.id.ETag
+	if c := im.src.container; c != nil {
+		im.res.DataBytes = min(c.Info().StoredBlocks*c.Info().BlockSize, im.src.size)
+	}
 	for i, key := range keys {
 		info, err := im.obs.HeadObject(ctx, im.img.Bucket, key)
 		switch {

@@ -74,6 +74,9 @@ func (o *obs) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := checkPutQuery(r, key); err != nil {
 		return err
 	}
+	if err := o.vary(w, r, key); err != nil {
+		return err
+	}
 	b, ok := o.store.bucket(bucket)
 	if bucket != "" && !ok && (r.Method != http.MethodPut || key != "") {
 		return gofakes3.BucketNotFound(bucket)
@@ -90,6 +93,8 @@ func (o *obs) route(w http.ResponseWriter, r *http.Request, b bucket, bucket, ke
 			NS      string   `xml:"xmlns,attr"`
 			Region  string   `xml:",chardata"`
 		}{NS: s3XMLNS, Region: b.Region})
+	case key == "" && r.Method == http.MethodGet && q.Has("encryption"):
+		return o.bucketEncryption(w)
 	case key == "" && r.Method == http.MethodHead && bucket != "":
 		w.Header().Set("X-Amz-Bucket-Region", b.Region)
 		w.Header().Set("X-Amz-Storage-Class", b.StorageClass)

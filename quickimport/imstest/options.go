@@ -28,6 +28,7 @@ type options struct {
 	jobDuration          time.Duration
 	clock                func() time.Time
 	logger               *slog.Logger
+	variants             map[Variant]bool
 }
 
 func defaults() options {
@@ -36,6 +37,7 @@ func defaults() options {
 		region: DefaultRegion, projectID: DefaultProjectID, buckets: []string{DefaultBucket},
 		quota: DefaultQuota, jobDuration: 12 * time.Millisecond,
 		clock: time.Now, logger: slog.New(slog.DiscardHandler),
+		variants: map[Variant]bool{},
 	}
 }
 

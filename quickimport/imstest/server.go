@@ -102,6 +102,7 @@ func New(opts ...Option) (_ *Server, err error) {
 	if s.store, err = openStore(dir, s.tempDir == "", s.region, s.clock); err != nil {
 		return nil, err
 	}
+	s.store.encrypted = s.variants[Encrypted]
 	for _, b := range s.buckets {
 		if _, ok := s.store.bucket(b); ok {
 			continue

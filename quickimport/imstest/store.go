@@ -29,10 +29,11 @@ const standardClass = "STANDARD"
 // A completed upload's directory moves as it is from uploads to data and its
 // parts become the object's segments, so completing costs a rename, not a copy.
 type store struct {
-	dir     string
-	durable bool
-	region  string
-	now     func() time.Time
+	dir       string
+	durable   bool
+	region    string
+	now       func() time.Time
+	encrypted bool // buckets encrypt by default
 
 	mu      sync.Mutex // guards everything below, and refs and dead of objects
 	buckets map[string]*bucket
@@ -252,7 +253,7 @@ func (s *store) receive(r io.Reader) (rc received, err error) {
 // putReceived makes a received body the object bucket/key.
 func (s *store) putReceived(bucket, key string, rc received, meta map[string]string, class string) (*object, error) {
 	id := newID()
-	o := &object{Version: 1, Bucket: bucket, Key: key, ETag: hex.EncodeToString(rc.md5), Size: rc.size,
+	o := &object{Version: 1, Bucket: bucket, Key: key, ETag: s.etag(rc.md5), Size: rc.size,
 		StorageClass: class, Modified: s.now().UTC(), Meta: meta, Segments: []segment{{File: id, Size: rc.size}}}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -132,7 +132,7 @@ func (s *store) putPart(bucket, key, id string, n int, rc received) (part, error
 		_ = os.Remove(rc.file)
 		return part{}, err
 	}
-	p := part{md5: hex.EncodeToString(rc.md5), size: rc.size, modified: s.now().UTC()}
+	p := part{md5: s.etag(rc.md5), size: rc.size, modified: s.now().UTC()}
 	p.file = fmt.Sprintf("%05d-%s-%d", n, p.md5, p.size)
 	if err := os.Rename(rc.file, s.path("uploads", id, p.file)); err != nil {
 		return part{}, err

@@ -109,7 +109,7 @@ uploaded, 4 the job failed in the cloud, 130 interrupted.`,
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no summary")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to standard error")
 	root.AddCommand(a.importCmd(), a.convertCmd(), a.infoCmd(), a.verifyCmd(), a.optimizeCmd(), a.bitmapCmd(), a.uploadCmd(), a.uploadsCmd(),
-		a.createCmd(), a.jobCmd(), a.imagesCmd(), a.serveCmd())
+		a.createCmd(), a.jobCmd(), a.imagesCmd(), a.doctorCmd(), a.serveCmd())
 	return root
 }
 

@@ -1,0 +1,331 @@
+package quickimport
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/fastimage/fastimage/uploader"
+)
+
+// Finding is how a check of [Client.Doctor] ended.
+type Finding string
+
+// Findings.
+const (
+	Holds   Finding = "holds"
+	Differs Finding = "differs" // imports work all the same; Consequence says how
+	Fails   Finding = "fails"   // imports will fail
+	Unknown Finding = "unknown" // it could not be found out
+)
+
+// Check is one line of a [DoctorReport].
+type Check struct {
+	Name        string  `json:"name"`
+	Finding     Finding `json:"finding"`
+	Detail      string  `json:"detail"`      // what was found
+	Consequence string  `json:"consequence"` // what follows from it, "" if nothing does
+}
+
+// DoctorReport is what [Client.Doctor] found.
+type DoctorReport struct {
+	Bucket string  `json:"bucket"`
+	Prefix string  `json:"prefix"` // of the objects that were made and removed again
+	Checks []Check `json:"checks"`
+}
+
+// OK reports that no check fails.
+func (r *DoctorReport) OK() bool {
+	for _, c := range r.Checks {
+		if c.Finding == Fails {
+			return false
+		}
+	}
+	return true
+}
+
+// doctor is one run of Doctor.
+type doctor struct {
+	*Client
+	bucket, prefix string
+	report         *DoctorReport
+	encrypted      bool
+	images         []string // made by it
+}
+
+// doctorData is the size of the object that is uploaded in parts: two of the
+// least size of a part, one of random bytes and one of zeros, and a short one.
+const doctorData = 2*uploader.MinPartSize + 1<<20
+
+// Doctor tries out, in a scratch prefix of a real bucket, what the documents
+// leave open and what depends on the installation, and says what follows from
+// each finding. With tryImport it also makes a small data disk image in the
+// client's format and removes it. It removes everything that it has made; an
+// error is only what kept it from that, or the end of ctx.
+func (c *Client) Doctor(ctx context.Context, bucket string, tryImport bool) (*DoctorReport, error) {
+	d := &doctor{Client: c, bucket: bucket, prefix: "fastimage-doctor/" + uuid.NewString() + "/"}
+	d.report = &DoctorReport{Bucket: bucket, Prefix: d.prefix}
+	err := d.run(ctx, tryImport)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	return d.report, errors.Join(err, wrap("doctor", d.cleanUp(clean)))
+}
+
+func (d *doctor) run(ctx context.Context, tryImport bool) error {
+	if _, err := d.creds.Credentials(ctx); err != nil {
+		d.fails("credentials", err)
+		return nil
+	}
+	d.checkServices(ctx)
+	if d.checkBucket(ctx) && d.checkPut(ctx) {
+		d.checkDigest(ctx)
+		d.checkCopy(ctx)
+		d.checkMultipart(ctx)
+		d.checkRanges(ctx)
+		if tryImport && ctx.Err() == nil {
+			d.checkImport(ctx)
+		}
+	}
+	return wrap("doctor", ctx.Err())
+}
+
+func (d *doctor) add(name string, f Finding, detail, consequence string) {
+	d.report.Checks = append(d.report.Checks, Check{name, f, detail, consequence})
+}
+
+func (d *doctor) holds(name, detail string) { d.add(name, Holds, detail, "") }
+
+// fails notes a check that ended with an error; what it says to do is the
+// advice that preflight would give.
+func (d *doctor) fails(name string, err error) {
+	var v validation
+	v.problem("", "", err)
+	finding := Fails
+	if !definite(err) {
+		finding = Unknown
+	}
+	d.add(name, finding, bare(err), v.problems[0].Advice)
+}
+
+// checkServices asks the image service and the identity service.
+func (d *doctor) checkServices(ctx context.Context) {
+	project, err := d.ProjectID(ctx)
+	if err != nil {
+		d.fails("project", err)
+	} else {
+		d.holds("project", project)
+	}
+	creds, _ := d.creds.Credentials(ctx) // asked for before
+	how := "AK/SK signature accepted"
+	if creds.Token != "" {
+		how = "token accepted"
+	}
+	if _, err := d.ImagesByName(ctx, d.prefix); err != nil {
+		d.fails("signature", err)
+	} else {
+		d.holds("signature", how)
+	}
+	switch q, err := d.ImageQuota(ctx); {
+	case err != nil:
+		d.add("quota", Unknown, bare(err), "a quota that is used up is found by the create call only")
+	case q.Limit >= 0 && q.Used >= q.Limit:
+		d.add("quota", Fails, fmt.Sprintf("%d of %d images", q.Used, q.Limit), "remove images, or ask for a larger quota")
+	default:
+		d.holds("quota", fmt.Sprintf("%d of %d images", q.Used, q.Limit))
+	}
+}
+
+// checkBucket looks at the bucket; false when nothing can be tried in it.
+func (d *doctor) checkBucket(ctx context.Context) bool {
+	style := "virtual-hosted"
+	if d.obs.PathStyle() {
+		style = "path style"
+	}
+	info, err := d.obs.HeadBucket(ctx, d.bucket)
+	if err != nil {
+		d.fails("bucket", err)
+		return false
+	}
+	d.holds("bucket", "answers, addressed "+style)
+	region, err := d.obs.BucketLocation(ctx, d.bucket)
+	if region == "" {
+		region = info.Region
+	}
+	switch {
+	case region == "" && err != nil:
+		d.add("region", Unknown, bare(err), "a bucket in another region is found by the create call only")
+	case region != "" && region != d.o.region:
+		d.add("region", Fails, fmt.Sprintf("the bucket is in %s, the image service in %s", region, d.o.region), "use a bucket in the region of the image service")
+	case region == "":
+		d.add("region", Unknown, "the service does not tell", "a bucket in another region is found by the create call only")
+	default:
+		d.holds("region", region)
+	}
+	d.class("bucket class", info.StorageClass)
+	return true
+}
+
+func (d *doctor) class(name, class string) {
+	switch class {
+	case standardClass:
+		d.holds(name, class)
+	case "":
+		d.holds(name, "not told, which means STANDARD")
+	default:
+		d.add(name, Fails, class, "fast image creation takes STANDARD only")
+	}
+}
+
+// checkPut puts an object with its Content-MD5; false when that fails.
+func (d *doctor) checkPut(ctx context.Context) bool {
+	body := []byte("fastimage doctor\n")
+	info, err := d.obs.PutObject(ctx, d.bucket, d.prefix+"put", body)
+	if err != nil {
+		d.fails("put", err)
+		return false
+	}
+	d.holds("put", "an object with Content-MD5 is taken")
+	if d.encrypted = info.Encrypted; d.encrypted {
+		d.add("default encryption", Differs, "on", "checksums of parts and objects cannot be compared after the upload; Content-MD5 still protects the way there")
+		d.add("etag", Differs, info.ETag+" is no MD5", "as above")
+	} else {
+		d.holds("default encryption", "off, or not visible")
+		d.holds("etag", fmt.Sprintf("%s, the MD5 of the content", info.ETag))
+	}
+	if info, err = d.obs.HeadObject(ctx, d.bucket, d.prefix+"put"); err != nil {
+		d.fails("head", err)
+	} else {
+		d.class("object class", info.StorageClass)
+	}
+	return true
+}
+
+// checkDigest sends a Content-MD5 that is not the body's.
+func (d *doctor) checkDigest(ctx context.Context) {
+	const name = "wrong content-md5"
+	_, err := d.obs.PutObject(ctx, d.bucket, d.prefix+"wrong", []byte("one thing"), uploader.WithContentMD5(md5.Sum([]byte("another thing"))))
+	var answer *uploader.Error
+	switch {
+	case errors.As(err, &answer) && answer.StatusCode != 0 && errors.Is(err, uploader.ErrBadDigest):
+		d.holds(name, fmt.Sprintf("refused (HTTP %d %s)", answer.StatusCode, answer.Code))
+	case err == nil || errors.Is(err, uploader.ErrBadDigest):
+		d.add(name, Differs, "taken", "damage on the way is only found by comparing ETags, which every upload does where the bucket does not encrypt")
+	default:
+		d.fails(name, err)
+	}
+}
+
+func (d *doctor) checkCopy(ctx context.Context) {
+	const name = "copying of parts"
+	switch err := d.obs.ProbeCopy(ctx, d.bucket, d.prefix+"put"); {
+	case err == nil:
+		d.holds(name, "UploadPartCopy works")
+	case errors.Is(err, uploader.ErrCopyRefused):
+		d.add(name, Differs, bare(err), "zeros of RAW objects are sent over the network; ZVHD2 has none")
+	default:
+		d.fails(name, err)
+	}
+}
+
+// checkMultipart uploads an object in parts, one of them zeros.
+func (d *doctor) checkMultipart(ctx context.Context) {
+	const name = "multipart upload"
+	up, err := uploader.New(d.obs, uploader.WithPartSize(uploader.MinPartSize))
+	if err != nil {
+		d.fails(name, err)
+		return
+	}
+	res, err := up.UploadReaderAt(ctx, d.bucket, d.prefix+"multipart", bytes.NewReader(doctorBytes()), doctorData)
+	if err != nil {
+		d.fails(name, err)
+		return
+	}
+	d.holds(name, fmt.Sprintf("%d parts, %d of them copied, ETag %s", res.Parts, res.CopiedParts, res.ETag))
+	if res.CleanupErr != nil {
+		d.add("removal", Differs, bare(res.CleanupErr), "objects that help an upload may stay in the bucket")
+	}
+}
+
+func doctorBytes() []byte {
+	data := make([]byte, doctorData)
+	_, _ = rand.Read(data[:uploader.MinPartSize]) // never fails
+	copy(data[2*uploader.MinPartSize:], "the end")
+	return data
+}
+
+// checkRanges reads a few bytes out of the middle of an object.
+func (d *doctor) checkRanges(ctx context.Context) {
+	const name = "range reads"
+	object, err := d.obs.OpenObject(ctx, d.bucket, d.prefix+"multipart", uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
+	if err == nil {
+		defer object.Close()
+		got := make([]byte, 7)
+		if _, err = object.ReadAt(got, 2*uploader.MinPartSize); err == nil && string(got) != "the end" {
+			err = fmt.Errorf("%w: other bytes than were asked for", ErrProtocol)
+		}
+	}
+	if err != nil {
+		d.add(name, Fails, bare(err), "uploads cannot be read back: switch the verification of uploads off")
+		return
+	}
+	d.holds(name, "the bytes asked for, and no others")
+}
+
+// checkImport makes a small data disk image and leaves its removal to cleanUp.
+func (d *doctor) checkImport(ctx context.Context) {
+	const name = "import"
+	began := time.Now()
+	res, err := d.tryImport(ctx)
+	if res != nil {
+		d.images = append(d.images, res.ImageID)
+	}
+	if err != nil {
+		d.fails(name, err)
+		return
+	}
+	d.holds(name, fmt.Sprintf("%s image %s active after %.1f s", d.o.format, res.ImageID, time.Since(began).Seconds()))
+}
+
+func (d *doctor) tryImport(ctx context.Context) (*Result, error) {
+	dir, err := os.MkdirTemp("", "fastimage-doctor-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "disk.raw")
+	if err := os.WriteFile(file, doctorBytes(), 0o600); err != nil {
+		return nil, err
+	}
+	o := *d.o // nothing is kept, and the image is waited for
+	o.store, o.mfFile, o.wait, o.awaitActive, o.deleteObject, o.progress, o.source = nil, "", true, true, false, nil, nil
+	c := &Client{o: &o, http: d.http, obs: d.obs, creds: d.creds, project: d.knownProject(Credentials{})}
+	name := filepath.Base(filepath.Clean(d.prefix))
+	return c.Import(ctx, file, Image{Name: "fastimage-doctor-" + name, Type: TypeData, Bucket: d.bucket, Key: d.prefix + "disk." + string(o.format)})
+}
+
+// cleanUp removes images, objects and unfinished uploads.
+func (d *doctor) cleanUp(ctx context.Context) error {
+	var errs []error
+	for _, id := range d.images {
+		errs = append(errs, d.deleteImage(ctx, id))
+	}
+	for object, err := range d.obs.Objects(ctx, d.bucket, d.prefix) {
+		if errors.Is(err, uploader.ErrNoSuchBucket) {
+			return errors.Join(errs...)
+		}
+		if err == nil {
+			err = d.obs.DeleteObject(ctx, d.bucket, object.Key)
+		}
+		errs = append(errs, err)
+	}
+	_, err := d.obs.AbortStale(ctx, d.bucket, d.prefix, time.Time{})
+	return errors.Join(append(errs, err)...)
+}
