@@ -21,6 +21,7 @@ type Event struct {
 	Done    int64 // bytes of the disk dealt with, zeros included
 	Total   int64 // bytes of the disk
 	Skipped int64 // of Done: zeros, which are not sent
+	Object  int64 // bytes of the object made so far; 0 where the source goes up as it is
 	Sent    int64 // bytes sent to the bucket
 	Retries int   // attempts to send a part that failed and were made again
 	Percent int
@@ -52,6 +53,8 @@ func (s *eventState) percent(n int) { s.update(func(e *Event) { e.Percent = n })
 func (s *eventState) sent(n int64, retries int) {
 	s.update(func(e *Event) { e.Sent, e.Retries = max(e.Sent, n), max(e.Retries, retries) })
 }
-func (s *eventState) read(done, total, skipped int64) {
-	s.update(func(e *Event) { e.Done, e.Total, e.Skipped = max(e.Done, done), total, skipped })
+func (s *eventState) read(done, total, skipped, object int64) {
+	s.update(func(e *Event) {
+		e.Done, e.Total, e.Skipped, e.Object = max(e.Done, done), total, skipped, max(e.Object, object)
+	})
 }

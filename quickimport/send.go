@@ -120,7 +120,7 @@ func (im *importer) sendEncoded(ctx context.Context, up *uploader.Uploader) erro
 func (im *importer) encode(ctx context.Context, w io.Writer) (*zvhd2.Summary, error) {
 	rec := &im.journal.rec
 	opts := []zvhd2.Option{zvhd2.WithLevel(im.o.level), zvhd2.WithUUID(rec.UUID), zvhd2.WithTimestamp(rec.Created), zvhd2.WithProgress(func(p zvhd2.Progress) {
-		im.events.read(p.Done, p.Total, p.Skipped)
+		im.events.read(p.Done, p.Total, p.Skipped, p.Written)
 	})}
 	if im.o.workers > 0 {
 		opts = append(opts, zvhd2.WithWorkers(im.o.workers))
@@ -171,7 +171,7 @@ func (im *importer) sendRaw(ctx context.Context, up *uploader.Uploader) error {
 // encoded: what is made on the server by copying counts as skipped.
 func (im *importer) readProgress(total int64) uploader.Option {
 	return uploader.WithProgress(func(p uploader.Progress) {
-		im.events.read(min(p.Done, total), total, p.Copied)
+		im.events.read(min(p.Done, total), total, p.Copied, 0)
 		im.report(p)
 	})
 }

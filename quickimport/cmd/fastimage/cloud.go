@@ -118,10 +118,3 @@ func (a *app) newClient(opts ...quickimport.Option) (*quickimport.Client, error)
 	}
 	return c, nil
 }
-
-// events passes a client's progress on to a display.
-func events(show display) quickimport.Option {
-	return quickimport.WithProgress(func(e quickimport.Event) {
-		show.show(step{phase: string(e.Phase), done: e.Done, total: e.Total, skipped: e.Skipped, sent: e.Sent, retries: e.Retries, percent: e.Percent})
-	})
-}

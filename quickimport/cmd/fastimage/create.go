@@ -29,7 +29,7 @@ With --json it prints the object that 'fastimage import --json' prints.`,
 			if img.Bucket, img.Key, err = parseObject(args[0], true); err != nil {
 				return err
 			}
-			opts, err := follow.options(false)
+			opts, err := follow.options(a, false)
 			if err != nil {
 				return err
 			}

@@ -64,11 +64,14 @@ func messages(err error) []string {
 }
 
 // interruption is what to know of an interrupted command beyond that it was.
-func interruption(err error) string {
-	if text := message(err); errors.Is(err, context.Canceled) && strings.Contains(text, "job ") {
-		return ": " + text
+func (a *app) interruption(err error) string {
+	switch {
+	case errors.Is(err, quickimport.ErrUncertain), strings.Contains(err.Error(), "goes on in the cloud"):
+		return ": " + message(err)
+	case a.resumable:
+		return "; run the same command again to go on where it was"
 	}
-	return "; nothing half-written was left"
+	return "; nothing half-written was left, run the same command to start again"
 }
 
 // oneLine takes out what would break a line or drive a terminal: names come

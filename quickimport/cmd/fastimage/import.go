@@ -85,7 +85,7 @@ func (f *followFlags) add(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.json, "json", false, "print one JSON object on standard output")
 }
 
-func (f *followFlags) options(local bool) ([]quickimport.Option, error) {
+func (f *followFlags) options(a *app, local bool) ([]quickimport.Option, error) {
 	opts := []quickimport.Option{quickimport.WithWait(!f.noWait), quickimport.WithAPIVersion(f.version)}
 	if f.resubmit {
 		opts = append(opts, quickimport.WithResubmit())
@@ -99,6 +99,7 @@ func (f *followFlags) options(local bool) ([]quickimport.Option, error) {
 	case err != nil:
 		return nil, err
 	}
+	a.resumable = true
 	return append(opts, quickimport.WithStateDir(dir)), nil
 }
 
@@ -228,7 +229,7 @@ func (a *app) doImport(cmd *cobra.Command, file string, f *importFlags) error {
 	if err != nil {
 		return err
 	}
-	opts, err := f.options()
+	opts, err := f.options(a)
 	if err != nil {
 		return err
 	}
@@ -293,7 +294,7 @@ func (f *importFlags) check(cmd *cobra.Command, file string) (quickimport.Image,
 }
 
 // options are those that no cloud changes.
-func (f *importFlags) options() ([]quickimport.Option, error) {
+func (f *importFlags) options(a *app) ([]quickimport.Option, error) {
 	l, err := level(f.level)
 	if err != nil {
 		return nil, err
@@ -301,7 +302,7 @@ func (f *importFlags) options() ([]quickimport.Option, error) {
 	if !slices.Contains([]string{"zvhd2", "raw"}, f.format) {
 		return nil, usagef("--format %q: want zvhd2 or raw", f.format)
 	}
-	opts, err := f.follow.options(f.local)
+	opts, err := f.follow.options(a, f.local)
 	if err != nil {
 		return nil, err
 	}

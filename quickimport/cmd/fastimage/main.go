@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,8 @@ type app struct {
 	stdout, stderr io.Writer
 	quiet          bool
 	verbose        bool
+	progressMode   string
+	resumable      bool // what is under way is recorded: the same command goes on
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -56,7 +59,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintf(stderr, "fastimage: interrupted%s; run the same command again\n", interruption(err))
+		fmt.Fprintln(stderr, "fastimage: interrupted"+a.interruption(err))
 		return exitInterrupted
 	}
 	for _, line := range messages(err) {
@@ -88,7 +91,7 @@ image service import it, and waits for the image.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused before anything was
 uploaded, 4 the job failed in the cloud, 130 interrupted.`,
-		Version:       version(),
+		Version:       readBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -107,9 +110,16 @@ uploaded, 4 the job failed in the cloud, 130 interrupted.`,
 		return usagef("%w; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no summary")
+	root.PersistentFlags().StringVar(&a.progressMode, "progress", progressAuto, "how to show progress: auto, bar, plain or none")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if !slices.Contains([]string{progressAuto, progressBar, progressPlain, progressNone}, a.progressMode) {
+			return usagef("--progress %q: want auto, bar, plain or none", a.progressMode)
+		}
+		return nil
+	}
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to standard error")
 	root.AddCommand(a.importCmd(), a.convertCmd(), a.infoCmd(), a.verifyCmd(), a.optimizeCmd(), a.bitmapCmd(), a.uploadCmd(), a.uploadsCmd(),
-		a.createCmd(), a.jobCmd(), a.imagesCmd(), a.doctorCmd(), a.serveCmd())
+		a.createCmd(), a.jobCmd(), a.imagesCmd(), a.doctorCmd(), a.serveCmd(), a.versionCmd())
 	return root
 }
 

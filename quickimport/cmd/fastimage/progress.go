@@ -10,18 +10,29 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
+
+	"github.com/fastimage/fastimage/quickimport"
 )
 
 // plainEvery is how often a phase prints a line where there is no terminal:
 // often enough to see that it lives, seldom enough for a log.
 const plainEvery = 3 * time.Second
 
+// Values of --progress.
+const (
+	progressAuto  = "auto"
+	progressBar   = "bar"
+	progressPlain = "plain"
+	progressNone  = "none"
+)
+
 // step is one report of progress: of bytes, or of percent when total is 0.
 type step struct {
-	phase                      string
-	done, total, skipped, sent int64
-	written                    int64 // to a file
-	percent, retries           int
+	phase            string
+	done, total      int64
+	skipped, sent    int64
+	written          int64 // to a file
+	percent, retries int
 }
 
 // display shows progress. Its methods may be called from any goroutine.
@@ -31,16 +42,45 @@ type display interface {
 	finish()
 }
 
-// progress picks the display: bars on a terminal, lines elsewhere, none when
-// quiet.
+// progress makes the display that --progress asks for: by default bars on a
+// terminal and lines elsewhere.
 func (a *app) progress() display {
+	how := a.progressMode
 	if a.quiet {
+		how = progressNone
+	}
+	if how == progressAuto {
+		how = progressPlain
+		if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			how = progressBar
+		}
+	}
+	switch how {
+	case progressNone:
 		return nothing{}
+	case progressBar:
+		return &bars{out: a.stderr, phases: map[string]*phaseBar{}}
 	}
-	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &bars{out: f, phases: map[string]*phaseBar{}}
-	}
-	return &lines{out: a.stderr, now: time.Now}
+	return &lines{out: a.stderr, now: time.Now, phases: map[string]*phaseLine{}}
+}
+
+// events passes a client's progress on to a display. Encoding and sending run
+// side by side; how large the object becomes is estimated from what has been
+// encoded.
+func events(show display) quickimport.Option {
+	return quickimport.WithProgress(func(e quickimport.Event) {
+		phase := string(e.Phase)
+		if e.Phase != quickimport.PhaseUpload || e.Object == 0 {
+			show.show(step{phase: phase, done: e.Done, total: e.Total, skipped: e.Skipped, sent: e.Sent, retries: e.Retries, percent: e.Percent})
+			return
+		}
+		show.show(step{phase: "convert", done: e.Done, total: e.Total, skipped: e.Skipped})
+		size := max(e.Object, e.Sent)
+		if e.Done < e.Total && e.Done > 0 {
+			size = max(size, int64(float64(size)/float64(e.Done)*float64(e.Total)))
+		}
+		show.show(step{phase: phase, done: e.Sent, total: size, retries: e.Retries})
+	})
 }
 
 type nothing struct{}
@@ -48,15 +88,20 @@ type nothing struct{}
 func (nothing) show(step) {}
 func (nothing) finish()   {}
 
-// lines prints a line every few seconds of a phase, and one when it ends.
+// lines prints a line of each phase every few seconds, and one when it ends.
 type lines struct {
 	out io.Writer
 	now func() time.Time
 
-	mu      sync.Mutex // guards what follows and the order of the lines
-	last    step
-	printed time.Time
-	shown   bool // last has been printed
+	mu     sync.Mutex // guards what follows and the order of the lines
+	phases map[string]*phaseLine
+	order  []*phaseLine
+}
+
+type phaseLine struct {
+	last           step
+	began, printed time.Time
+	shown          bool // last has been printed
 }
 
 func (l *lines) show(s step) {
@@ -65,36 +110,46 @@ func (l *lines) show(s step) {
 	if s.blank() {
 		return
 	}
-	if s.phase != l.last.phase {
-		l.flush()
-		l.printed = l.now()
+	p := l.phases[s.phase]
+	if p == nil {
+		p = &phaseLine{began: l.now(), printed: l.now()}
+		l.phases[s.phase] = p
+		l.order = append(l.order, p)
 	}
-	l.last, l.shown = s, false
-	if l.now().Sub(l.printed) >= plainEvery {
-		l.flush()
-		l.printed = l.now()
+	p.shown = p.shown && p.last == s
+	p.last = s
+	if l.now().Sub(p.printed) >= plainEvery {
+		l.print(p)
 	}
 }
 
-// flush prints the last step unless it has been printed.
-func (l *lines) flush() {
-	if l.last.phase != "" && !l.shown {
-		fmt.Fprintln(l.out, l.last.line())
-		l.shown = true
+// print prints the phase's last step unless it has been printed.
+func (l *lines) print(p *phaseLine) {
+	if p.shown {
+		return
 	}
+	p.shown, p.printed = true, l.now()
+	fmt.Fprintln(l.out, p.last.line(l.now().Sub(p.began)))
 }
 
 func (l *lines) finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flush()
+	for _, p := range l.order {
+		l.print(p)
+	}
 }
 
-func (s step) line() string {
+// line is a step as text, after the phase has run for a time.
+func (s step) line(ran time.Duration) string {
 	if s.total <= 0 {
 		return fmt.Sprintf("%s: %d%%", s.phase, s.percent)
 	}
-	return fmt.Sprintf("%s: %d%%, %s of %s%s", s.phase, s.share(), size(s.done), size(s.total), s.extra())
+	text := fmt.Sprintf("%s: %d%%, %s of %s%s", s.phase, s.share(), size(s.done), size(s.total), s.rate(ran))
+	if left := s.left(ran); left > 0 {
+		text += ", " + left.String() + " left"
+	}
+	return text + s.extra()
 }
 
 // blank tells a step that has nothing to show yet: the start of a phase, or a
@@ -107,6 +162,22 @@ func (s step) share() int64 {
 		return int64(s.percent)
 	}
 	return int64(float64(s.done) / float64(s.total) * 100)
+}
+
+// rate is the bytes per second of a phase that has run for a while.
+func (s step) rate(ran time.Duration) string {
+	if ran < time.Second {
+		return ""
+	}
+	return ", " + size(int64(float64(s.done)/ran.Seconds())) + "/s"
+}
+
+// left is how long the phase takes if it goes on as it went, 0 if unknown.
+func (s step) left(ran time.Duration) time.Duration {
+	if ran < time.Second || s.done <= 0 || s.done >= s.total {
+		return 0
+	}
+	return time.Duration(float64(ran) * float64(s.total-s.done) / float64(s.done)).Round(time.Second)
 }
 
 func (s step) extra() string {
@@ -128,7 +199,7 @@ func (s step) extra() string {
 
 // bars draws a bar for each phase, one below the other.
 type bars struct {
-	out *os.File
+	out io.Writer
 
 	mu     sync.Mutex // guards what follows
 	p      *mpb.Progress
@@ -138,16 +209,49 @@ type bars struct {
 
 // phaseBar is a bar and the step its decorators show.
 type phaseBar struct {
-	bar *mpb.Bar
+	bar   *mpb.Bar
+	began time.Time
 
-	mu   sync.Mutex // guards last: the renderer reads it from its goroutine
+	mu   sync.Mutex // guards what follows: the renderer reads it from its goroutine
 	last step
+	took time.Duration // 0 until all is done
 }
 
-func (b *phaseBar) step() step {
+func (b *phaseBar) step() (s step, ran time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.last
+	if b.took > 0 {
+		return b.last, b.took
+	}
+	return b.last, time.Since(b.began)
+}
+
+func (b *phaseBar) set(s step) {
+	b.mu.Lock()
+	b.last = s
+	if s.total > 0 && s.done >= s.total && b.took == 0 {
+		b.took = time.Since(b.began)
+	}
+	b.mu.Unlock()
+	if s.total <= 0 {
+		s.done, s.total = int64(s.percent), 100
+	}
+	b.bar.SetTotal(s.total, false)
+	b.bar.SetCurrent(s.done)
+}
+
+// detail is what stands behind a bar: it has to fit beside a short one in 80
+// columns.
+func (b *phaseBar) detail(decor.Statistics) string {
+	s, ran := b.step()
+	if s.total <= 0 {
+		return ""
+	}
+	text := " " + size(s.done) + "/" + size(s.total) + s.rate(ran)
+	if left := s.left(ran); left > 0 {
+		return text + ", " + left.String() + " left" + s.extra()
+	}
+	return text + s.extra()
 }
 
 func (b *bars) show(s step) {
@@ -157,43 +261,21 @@ func (b *bars) show(s step) {
 		return
 	}
 	if b.p == nil {
-		b.p = mpb.New(mpb.WithOutput(b.out))
+		b.p = mpb.New(mpb.WithOutput(b.out), mpb.WithAutoRefresh())
 	}
 	pb := b.phases[s.phase]
 	if pb == nil {
 		pb = b.add(s)
 		b.phases[s.phase] = pb
 	}
-	pb.mu.Lock()
-	pb.last = s
-	pb.mu.Unlock()
-	if s.total > 0 {
-		pb.bar.SetTotal(s.total, false)
-		pb.bar.SetCurrent(s.done)
-		return
-	}
-	pb.bar.SetTotal(100, false)
-	pb.bar.SetCurrent(int64(s.percent))
+	pb.set(s)
 }
 
 func (b *bars) add(s step) *phaseBar {
-	pb := &phaseBar{last: s}
-	detail := func(decor.Statistics) string {
-		s := pb.step()
-		if s.total <= 0 {
-			return ""
-		}
-		return size(s.done) + " of " + size(s.total) + s.extra()
-	}
-	tail := []decor.Decorator{decor.Percentage(decor.WC{W: 5})}
-	if s.total > 0 {
-		tail = append(tail,
-			decor.OnCompleteOrOnAbort(decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8}), ""))
-	}
-	tail = append(tail, decor.Any(detail, decor.WC{C: decor.DindentRight | decor.DextraSpace}))
-	pb.bar = b.p.New(0, mpb.BarStyle(), mpb.BarWidth(24), mpb.BarPriority(len(b.phases)),
+	pb := &phaseBar{last: s, began: time.Now()}
+	pb.bar = b.p.New(0, mpb.BarStyle(), mpb.BarPriority(len(b.phases)),
 		mpb.PrependDecorators(decor.Name(s.phase, decor.WC{W: 9, C: decor.DindentRight})),
-		mpb.AppendDecorators(tail...))
+		mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.Any(pb.detail)))
 	return pb
 }
 
@@ -209,7 +291,7 @@ func (b *bars) finish() {
 	}
 	for _, pb := range b.phases {
 		// A bar left short of its total would keep Wait waiting for ever.
-		if s := pb.step(); s.share() >= 100 {
+		if s, _ := pb.step(); s.share() >= 100 {
 			pb.bar.SetTotal(-1, true)
 		} else {
 			pb.bar.Abort(false)

@@ -107,6 +107,7 @@ func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) er
 		return err
 	}
 	opts, err := f.options()
+	a.resumable = !f.abort
 	if err != nil {
 		return err
 	}
