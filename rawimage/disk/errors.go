@@ -76,10 +76,13 @@ type SizeError struct {
 }
 
 func (e *SizeError) Error() string {
-	if e.Got < 0 {
-		return fmt.Sprintf("disk: %s has more than the %d bytes it was opened for", e.Name, e.Want)
+	switch {
+	case e.Got < 0 && e.Want == MaxStreamSize:
+		return fmt.Sprintf("disk: %s is larger than 1 TiB when decompressed, the most that is read", e.Name)
+	case e.Got < 0:
+		return fmt.Sprintf("disk: %s has more than the %d bytes decompressed that it was opened for", e.Name, e.Want)
 	}
-	return fmt.Sprintf("disk: %s has %d bytes, not the %d it was opened for", e.Name, e.Got, e.Want)
+	return fmt.Sprintf("disk: %s has %d bytes decompressed, not the %d it was opened for", e.Name, e.Got, e.Want)
 }
 
 // Is reports whether target is ErrSize.

@@ -1,0 +1,149 @@
+package disk
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/fastimage/fastimage/rawimage"
+)
+
+// knownSize returns the size that a compressed file says its content has, 0 if it
+// does not say. That nobody has checked; but a wrong one is found when the content
+// is read, and by then cost no more than that.
+func knownSize(ctx context.Context, file *rawimage.Image, f rawimage.Format) int64 {
+	var n int64
+	var err error
+	switch f {
+	case rawimage.FormatXZ:
+		n, err = xzSize(ctx, file, file.Size())
+	case rawimage.FormatZstd:
+		n, err = zstdSize(ctx, file, file.Size())
+	}
+	if err != nil || n < 0 {
+		return 0 // what is wrong shows when it is decompressed
+	}
+	return n
+}
+
+var errNotTold = errors.New("disk: size is not told")
+
+// zstdSize adds up the content sizes of all frames (RFC 8878, 3.1.1). Only the
+// heads of the blocks are read, to come to the next frame.
+func zstdSize(ctx context.Context, ra io.ReaderAt, size int64) (total int64, err error) {
+	for pos := int64(0); pos < size; {
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		var h zstd.Header
+		head := make([]byte, min(zstd.HeaderMaxSize, size-pos))
+		if _, err := ra.ReadAt(head, pos); err != nil && err != io.EOF {
+			return 0, err
+		}
+		if err := h.Decode(head); err != nil {
+			return 0, err
+		}
+		if h.Skippable {
+			pos += int64(h.HeaderSize) + int64(h.SkippableSize)
+			continue
+		}
+		if !h.HasFCS || h.FrameContentSize > MaxStreamSize {
+			return 0, errNotTold
+		}
+		total += int64(h.FrameContentSize)
+		if pos, err = skipBlocks(ctx, ra, pos+int64(h.HeaderSize)); err != nil {
+			return 0, err
+		}
+		if h.HasCheckSum {
+			pos += 4
+		}
+	}
+	return total, nil
+}
+
+// skipBlocks returns the end of the blocks that begin at pos.
+func skipBlocks(ctx context.Context, ra io.ReaderAt, pos int64) (int64, error) {
+	const typeRLE, typeReserved = 1, 3
+	for ctx.Err() == nil {
+		var b [4]byte
+		if _, err := ra.ReadAt(b[:3], pos); err != nil {
+			return 0, err
+		}
+		h := binary.LittleEndian.Uint32(b[:])
+		pos += 3
+		switch h >> 1 & 3 {
+		case typeRLE:
+			pos++
+		case typeReserved:
+			return 0, errNotTold
+		default:
+			pos += int64(h >> 3)
+		}
+		if h&1 != 0 {
+			return pos, nil
+		}
+	}
+	return 0, ctx.Err()
+}
+
+// xzSize adds up the sizes in the indexes of all streams of an xz file, from its
+// end to its start (The .xz File Format, sections 2.1.2 and 4).
+func xzSize(ctx context.Context, ra io.ReaderAt, size int64) (total int64, err error) {
+	const headerSize, footerSize = 12, 12
+	for end := size; end > 0; {
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if end < headerSize+footerSize {
+			return 0, errNotTold
+		}
+		var f [footerSize]byte
+		if _, err := ra.ReadAt(f[:], end-footerSize); err != nil {
+			return 0, err
+		}
+		if binary.LittleEndian.Uint32(f[8:]) == 0 { // padding: zeros in words of four bytes
+			end -= 4
+			continue
+		}
+		indexSize := (int64(binary.LittleEndian.Uint32(f[4:])) + 1) * 4
+		at := end - footerSize - indexSize
+		if string(f[10:]) != "YZ" || at < headerSize {
+			return 0, errNotTold
+		}
+		packed, unpacked, err := xzIndex(bufio.NewReader(io.NewSectionReader(ra, at, indexSize)), at)
+		if err != nil || total > MaxStreamSize {
+			return 0, errNotTold
+		}
+		total += unpacked
+		end = at - packed - headerSize
+	}
+	return total, nil
+}
+
+// xzIndex returns the bytes that the blocks of a stream take in the file, not more
+// than limit, and those they expand to.
+func xzIndex(r *bufio.Reader, limit int64) (packed, unpacked int64, err error) {
+	if b, err := r.ReadByte(); err != nil || b != 0 {
+		return 0, 0, errNotTold
+	}
+	n, err := binary.ReadUvarint(r)
+	for ; n > 0 && err == nil; n-- {
+		var in, out uint64
+		if in, err = binary.ReadUvarint(r); err == nil {
+			out, err = binary.ReadUvarint(r)
+		}
+		if err != nil || in > uint64(limit) || out > MaxStreamSize {
+			return 0, 0, errNotTold
+		}
+		packed += int64(in+3) &^ 3
+		unpacked += int64(out)
+		if packed > limit || unpacked > MaxStreamSize {
+			return 0, 0, errNotTold
+		}
+	}
+	return packed, unpacked, err
+}
