@@ -60,8 +60,8 @@ func encode(ctx context.Context, w io.Writer, src *source, f footer, o *options)
 		},
 		func(worker int, s *slot) error {
 			raw := e.comp.raw(worker)
-			some, err := src.readBlock(s.block, raw)
-			if err != nil || !some || isZero(raw) {
+			some, err := src.readData(s.block, raw)
+			if err != nil || !some {
 				return err
 			}
 			return e.comp.record(worker, s, raw)

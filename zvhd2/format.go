@@ -66,12 +66,16 @@ const (
 	offTimestamp = 24
 	offCreator   = 28
 	offCreatorV  = 32
+	offCreatorOS = 36
 	offOrigSize  = 40
 	offCurrSize  = 48
 	offGeometry  = 56
 	offDiskType  = 60
 	offChecksum  = 64
 	offUUID      = 68
+	offSaved     = 84
+	offHidden    = 85
+	offAlign64   = 86
 	offZVersion  = 87
 	offBlockSize = 88
 	offMaxBlk    = 92

@@ -73,32 +73,73 @@ func (s *source) blocks(emit func(block int64) error) error {
 	}
 }
 
-// readBlock fills buf, with a block: data is read, holes
-// and what lies past the end are zero. It reports false when all is a hole.
-func (s *source) readBlock(block int64, buf []byte) (bool, error) {
+// readBlock fills buf with a block: data is read, holes and what lies past the
+// end are zero.
+func (s *source) readBlock(block int64, buf []byte) error {
+	return s.fill(block, 0, buf)
+}
+
+// fill is readBlock from the pos-th byte of the block on.
+func (s *source) fill(block, pos int64, buf []byte) error {
 	base := block * s.block
-	limit := min(base+s.block, s.size)
-	pos, any := base, false
-	for pos < limit {
-		start, end, err := s.nextData(pos)
-		if err == io.EOF || err == nil && start >= limit {
-			break
+	for limit := min(base+s.block, s.size) - base; pos < limit; {
+		start, end, err := s.dataIn(base, pos, limit)
+		if err != nil {
+			return err
 		}
+		clear(buf[pos:start])
+		if err := s.readFull(buf[start:end], base+start); err != nil {
+			return err
+		}
+		pos = end
+	}
+	clear(buf[pos:])
+	return nil
+}
+
+// dataIn returns the first range of data in [pos, limit), all of them counted
+// from base; it is empty and at limit if there is none.
+func (s *source) dataIn(base, pos, limit int64) (start, end int64, err error) {
+	start, end, err = s.nextData(base + pos)
+	if err == io.EOF || err == nil && start-base >= limit {
+		return limit, limit, nil
+	}
+	return start - base, min(end-base, limit), err
+}
+
+// zeroChunk is what is read at once as long as a block holds nothing but
+// zeros. It stays in the second level cache, so that looking at it costs
+// little more than reading it; each chunk overwrites the one before, so that a
+// block of zeros costs no writes to memory either.
+const zeroChunk = 128 << 10
+
+// readData is readBlock for a block that may hold nothing but zeros, or be a
+// hole. Then it reports false, and buf holds nothing of use.
+func (s *source) readData(block int64, buf []byte) (bool, error) {
+	base := block * s.block
+	for pos, limit := int64(0), min(base+s.block, s.size)-base; pos < limit; {
+		start, end, err := s.dataIn(base, pos, limit)
 		if err != nil {
 			return false, err
 		}
-		end = min(end, limit)
-		clear(buf[pos-base : start-base])
-		if err := s.readFull(buf[start-base:end-base], start); err != nil {
+		chunk := buf[:min(end-start, zeroChunk)]
+		if err := s.readFull(chunk, base+start); err != nil {
 			return false, err
 		}
-		pos, any = end, true
+		pos = start + int64(len(chunk))
+		if !isZero(chunk) {
+			copy(buf[start:], chunk)
+			clear(buf[:start])
+			return true, s.fill(block, pos, buf)
+		}
 	}
-	clear(buf[pos-base:])
-	return any, nil
+	return false, nil
 }
 
 func (s *source) readFull(p []byte, off int64) error {
+	if len(p) == 0 {
+		return nil
+	}
 	n, err := s.r.ReadAt(p, off)
 	if n == len(p) {
 		return nil

@@ -134,66 +134,6 @@ func (v *verifier) run(ctx context.Context) error {
 	return v.container(ctx)
 }
 
-// footer reads and checks a copy of the structure; nil if it is of no use.
-func (v *verifier) footer(off int64, kind Kind, stale bool) (*footer, error) {
-	b := make([]byte, pageSize)
-	if err := v.r.readFull(b, off, string(kind)); err != nil {
-		return nil, v.add(kind, err)
-	}
-	f, err := parseFooter(b, off, stale)
-	if err != nil && kind == KindFooter {
-		err = missingFooter(err, off)
-	}
-	if err != nil {
-		return nil, v.add(kind, err)
-	}
-	if g := geometry(f.origSize); f.geometry != g {
-		_ = v.add(kind, fieldErr(off+offGeometry, "geometry", ErrFormat, "is %#x, want %#x", f.geometry, g))
-	}
-	if want := roundUp(f.origSize, virtualAlign); f.currSize != want {
-		_ = v.add(kind, fieldErr(off+offCurrSize, "curr_size", ErrFormat, "is %d, want %d", f.currSize, want))
-	}
-	if stale && checksum(b) != le32(b[offChecksum:]) {
-		_ = v.note(kind, fieldErr(off+offChecksum, "checksum", ErrChecksum, "stale, as the vendor's tool leaves it"))
-	}
-	if !isZero(b[footerSize:]) {
-		_ = v.add(kind, fieldErr(off+footerSize, "padding", ErrFormat, "not zero"))
-	}
-	v.rep.Format, v.rep.Size, v.rep.Blocks = "zvhd2", f.origSize, f.maxBlk
-	return f, nil
-}
-
-// indexFooter checks the structure at the end and reports whether it, and the
-// bitmap it leads to, can be relied on.
-func (v *verifier) indexFooter(head *footer) (bool, error) {
-	base := v.r.size - pageSize
-	if v.r.size < minFile || v.r.size%pageSize != 0 {
-		return false, v.add(KindFile, fieldErr(v.r.size, "file", ErrTruncated, "%d bytes", v.r.size))
-	}
-	f, err := v.footer(base, KindFooter, false)
-	if f == nil {
-		return false, err
-	}
-	if f.zvhd {
-		return false, v.add(KindFooter, fieldErr(base, "cookie", ErrFormat, "differs from the header's"))
-	}
-	if head != nil {
-		if err := compareFooters(head, f, base); err != nil {
-			_ = v.add(KindFooter, err)
-			return false, nil
-		}
-	}
-	if err := f.checkLayout(v.r.size); err != nil {
-		return false, v.add(KindFooter, err)
-	}
-	v.r.foot = f
-	if err := v.r.readBitmap(); err != nil {
-		return false, v.add(KindBitmap, err)
-	}
-	v.r.index.segs = make([][]entry, f.indexNum)
-	return true, nil
-}
-
 // container checks a file whose index footer and bitmap are sound.
 func (v *verifier) container(ctx context.Context) error {
 	f := v.r.foot
@@ -342,33 +282,35 @@ func (v *verifier) payload(d *decoder, e entry, block, other []byte) error {
 	if err := expandErr(d.expand(block, payload), e); err != nil {
 		return v.add(KindPayload, err)
 	}
-	v.recordDetails(d.rec[:e.length], int64(len(payload)), e)
-	if n := v.r.blockLen(e.block); !isZero(block[n:]) {
-		_ = v.add(KindPayload, blockErr(e.block, e.offset+recordHeader, "payload", ErrFormat, "not zero past the disk's end"))
-	}
-	if isZero(block) {
-		_ = v.note(KindWaste, blockErr(e.block, e.offset, "record", ErrFormat, "stores a block of zeros"))
-	}
+	v.details(d.rec[:e.length], block, e)
 	v.mu.Lock()
 	v.rep.Checked++
 	v.mu.Unlock()
 	if v.o.against == nil {
 		return nil
 	}
-	if _, err := v.o.against.readBlock(e.block, other); err != nil {
+	if err := v.o.against.readBlock(e.block, other); err != nil {
 		return err
 	}
 	return v.compare(e.block, block, other)
 }
 
-// recordDetails checks the bytes of a record that carry nothing. The vendor's
-// tool pads with what its buffer held before, so padding is only noted.
-func (v *verifier) recordDetails(rec []byte, payload int64, e entry) {
+// details checks the bytes of a record that carry nothing, and the block it
+// expanded to. The vendor's tool pads with what its buffer held before, so
+// padding is only noted.
+func (v *verifier) details(rec, block []byte, e entry) {
 	if !isZero(rec[20:recordHeader]) {
 		_ = v.add(KindRecord, blockErr(e.block, e.offset+20, "record.reserved", ErrFormat, "not zero"))
 	}
-	if !isZero(rec[recordHeader+payload : e.length-recordTrailer]) {
-		_ = v.note(KindWaste, blockErr(e.block, e.offset+recordHeader+payload, "record.padding", ErrFormat, "not zero"))
+	end := recordHeader + int64(le32(rec[12:]))
+	if !isZero(rec[end : e.length-recordTrailer]) {
+		_ = v.note(KindWaste, blockErr(e.block, e.offset+end, "record.padding", ErrFormat, "not zero"))
+	}
+	if n := v.r.blockLen(e.block); !isZero(block[n:]) {
+		_ = v.add(KindPayload, blockErr(e.block, e.offset+recordHeader, "payload", ErrFormat, "not zero past the disk's end"))
+	}
+	if isZero(block) {
+		_ = v.note(KindWaste, blockErr(e.block, e.offset, "record", ErrFormat, "stores a block of zeros"))
 	}
 }
 
@@ -386,7 +328,8 @@ func (v *verifier) zeros(ctx context.Context, buf func(worker int) []byte) error
 			})
 		},
 		func(w int, block int64) error {
-			if _, err := src.readBlock(block, buf(w)); err != nil {
+			some, err := src.readData(block, buf(w))
+			if err != nil || !some {
 				return err
 			}
 			return v.compare(block, nil, buf(w))

@@ -2,7 +2,6 @@ package zvhd2
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 )
@@ -26,10 +25,12 @@ func (v *verifier) stream(ctx context.Context, head *footer) error {
 		v.rep.Checked++
 		m.data.Add(v.r.blockLen(block))
 		v.r.bitmap.words[block/64] |= 1 << (block % 64)
+		rec := s.rec.Bytes()
+		v.details(rec, data, entry{block: block, offset: s.off - int64(len(rec)), length: int64(len(rec))})
 		if v.o.against == nil {
 			return nil
 		}
-		if _, err := v.o.against.readBlock(block, other); err != nil {
+		if err := v.o.against.readBlock(block, other); err != nil {
 			return err
 		}
 		return v.compare(block, data, other)
@@ -40,6 +41,9 @@ func (v *verifier) stream(ctx context.Context, head *footer) error {
 			kind = KindPayload
 		}
 		return v.add(kind, err)
+	}
+	if _, err := v.footer(s.off-pageSize, KindEndOfData, true); err != nil {
+		return err
 	}
 	if s.off != v.r.size {
 		_ = v.note(KindWaste, fieldErr(s.off, "file", ErrFormat, "%d bytes after the end", v.r.size-s.off))
@@ -78,5 +82,3 @@ func (v *verifier) walk(ctx context.Context, f *footer) error {
 	v.r = sc.view
 	return v.payloads(ctx, sc.entries)
 }
-
-func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }

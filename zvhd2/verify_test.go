@@ -109,7 +109,7 @@ func TestCorruption(t *testing.T) {
 	for _, s := range []struct {
 		name string
 		at   int
-	}{{"header", 0}, {"footer", end}} {
+	}{{"header", 0}, {"footer", end}, {"end of data", eod}} {
 		for _, f := range []struct {
 			name string
 			off  int
@@ -124,24 +124,28 @@ func TestCorruption(t *testing.T) {
 			if f.name == "cookie" && s.at == end {
 				f.err = zvhd2.ErrTruncated
 			}
-			table = append(table, change{s.name + " " + f.name, s.at + f.off, s.at, f.err, true})
+			table = append(table, change{s.name + " " + f.name, s.at + f.off, s.at, f.err, s.at != eod})
 		}
-		for off := 6; off < 512; off += 31 {
+		for off := 6; off < 512 && s.at != eod; off += 31 {
 			table = append(table, change{fmt.Sprintf("%s byte %d", s.name, off), s.at + off, -1, zvhd2.ErrChecksum, true})
 		}
-		table = append(table, change{s.name + " geometry", s.at + 56, s.at, zvhd2.ErrFormat, false},
-			change{s.name + " padding", s.at + 600, -1, zvhd2.ErrFormat, false})
+		for off, name := range map[int]string{
+			8: "features", 16: "data offset", 56: "geometry", 84: "saved", 85: "hidden", 86: "align_64", 142: "reserved", 511: "reserved's end",
+		} {
+			table = append(table, change{s.name + " " + name, s.at + off, s.at, zvhd2.ErrFormat, false})
+		}
+		table = append(table, change{s.name + " padding", s.at + 600, -1, zvhd2.ErrFormat, false},
+			change{s.name + " padding's end", s.at + 4095, -1, zvhd2.ErrFormat, false})
 	}
 	for off, name := range map[int]string{
 		96: "index_lba", 103: "index_lba high", 104: "bitmap_lba", 111: "bitmap_lba high", 112: "index_size", 116: "bitmap_size",
 		120: "index_seg_size", 124: "bitmap_seg_size", 128: "index_seg_num", 132: "bitmap_seg_num", 136: "non_zero_blk_num", 139: "non_zero_blk_num high",
 	} {
-		table = append(table, change{"footer " + name, end + off, end, zvhd2.ErrFormat, true})
+		table = append(table, change{"footer " + name, end + off, end, zvhd2.ErrFormat, true},
+			change{"header " + name, off, 0, zvhd2.ErrFormat, false},
+			change{"end of data " + name, eod + off, eod, zvhd2.ErrFormat, false})
 	}
 	table = append(table,
-		change{"end of data cookie", eod, -1, zvhd2.ErrFormat, false},
-		change{"end of data uuid", eod + 70, eod, zvhd2.ErrFormat, false},
-		change{"end of data orig_size", eod + 41, eod, zvhd2.ErrFormat, false},
 		change{"index offset", index + 1, -1, zvhd2.ErrFormat, false},
 		change{"index offset unaligned", index, -1, zvhd2.ErrFormat, false},
 		change{"index offset high", index + 7, -1, zvhd2.ErrFormat, false},
@@ -194,6 +198,37 @@ func TestCorruption(t *testing.T) {
 				require.NoError(t, err)
 			}
 		})
+	}
+}
+
+// TestVerifyNotes changes what tells one writer from another, which is no problem.
+func TestVerifyNotes(t *testing.T) {
+	d := newDisk(5*mib, map[int64][]byte{0: text(1, 100)})
+	for off, field := range map[int]string{6: "cookie", 28: "creator_application", 33: "creator_version", 36: "creator_os"} {
+		file := encoded(t, d, d.size)
+		file[off] ^= 1
+		fixSum(file)
+		rep := verify(t, file)
+		require.Empty(t, rep.Problems)
+		require.Len(t, rep.Notes, 1)
+		require.Equal(t, field, rep.Notes[0].Field)
+	}
+}
+
+// TestVerifyStreamCorruption changes structures of the vendor's ZVHD.
+func TestVerifyStreamCorruption(t *testing.T) {
+	for _, v := range needVectors(t, ".zvhd") {
+		end := len(v.data) - 4096
+		for _, at := range []int{0, 9, 17, 41, 57, 61, 70, 84, 200, 3000, 4096, 4096 + 13, 4096 + 16, 4096 + 30, 4096 + 60,
+			end, end + 9, end + 17, end + 41, end + 57, end + 61, end + 70, end + 84, end + 200, end + 3000} {
+			file := bytes.Clone(v.data)
+			file[at] ^= 0x12
+			if at%4096 < 512 && at < 4096 || at >= end {
+				fixSum(file[at/4096*4096:])
+			}
+			rep := verify(t, file)
+			require.False(t, rep.OK(), "%s byte %d", v.File, at)
+		}
 	}
 }
 
