@@ -98,7 +98,7 @@ type StreamError struct {
 }
 
 func (e *StreamError) Error() string {
-	return fmt.Sprintf("disk: %s: damaged or cut short after %d bytes of the disk: %v; fetch it again", e.Name, e.Offset, e.Err)
+	return fmt.Sprintf("disk: %s: %s data damaged or cut short after %d bytes of the disk: %v; fetch it again", e.Name, e.Format, e.Offset, e.Err)
 }
 
 // Unwrap returns Err.

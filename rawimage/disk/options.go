@@ -26,6 +26,9 @@ var formats = []rawimage.Format{
 	rawimage.FormatVHD, rawimage.FormatVHDX, rawimage.FormatVDI,
 }
 
+// Formats returns the formats that a Disk can be of, those of WithFormat.
+func Formats() []rawimage.Format { return slices.Clone(formats) }
+
 // WithFormat takes the image for one of format f, whatever its content: raw,
 // qcow2, vmdk, ova, vhd, vhdx or vdi. For OpenStream it is raw, what is inside.
 // Default: the content decides.

@@ -26,11 +26,14 @@ type bitmapReport struct {
 func (a *app) bitmapCmd() *cobra.Command {
 	var force, asJSON bool
 	var layoutText string
+	var flags sourceFlags
 	cmd := &cobra.Command{
-		Use:   "bitmap [flags] RAW [OUT.mf]",
+		Use:   "bitmap [flags] IMAGE [OUT.mf]",
 		Short: "write the bitmap (.mf) that a RAW image needs beside it",
-		Long: `Bitmap writes which blocks of RAW hold data, as a .mf file: by default beside
-RAW, under its name with the extension .mf. An output of - is standard output.
+		Long: `Bitmap writes which blocks of the disk in IMAGE hold data, as a .mf file: by
+default beside IMAGE, under its name with the extension .mf. An output of - is
+standard output. IMAGE may be of any format that convert reads; the bitmap is that
+of the RAW disk in it.
 
 The layout of .mf files is not documented publicly. What is written is an
 assumption: one bit per 2 MiB of disk, least significant bit first, 1 for data,
@@ -51,23 +54,33 @@ layout), block_size, blocks, data_blocks, data_bytes, size.`,
 			if err != nil {
 				return usagef("--layout: %w", err)
 			}
-			return a.writeBitmap(cmd.Context(), args[0], out, layout, force, asJSON)
+			return a.writeBitmap(cmd.Context(), args[0], out, &flags, layout, force, asJSON)
 		},
 	}
+	flags.add(cmd)
 	cmd.Flags().StringVar(&layoutText, "layout", bitmap.DefaultLayout().String(), "layout of the file; the default is an assumption")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "overwrite the output")
 	return cmd
 }
 
-func (a *app) writeBitmap(ctx context.Context, from, to string, layout bitmap.Layout, force, asJSON bool) error {
-	raw, err := openRaw(ctx, from)
+func (a *app) writeBitmap(ctx context.Context, from, to string, flags *sourceFlags, layout bitmap.Layout, force, asJSON bool) error {
+	src, err := a.open(ctx, from, flags)
 	if err != nil {
 		return err
 	}
-	defer raw.Close()
-	bm, err := bitmap.Scan(ctx, raw, raw.Size(), bitmap.WithBlockSize(layout.BlockSize))
-	if err != nil {
+	defer src.Close()
+	var bm *bitmap.Bitmap
+	switch {
+	case src.disk != nil:
+		bm, err = bitmap.Scan(ctx, src.disk, src.size(), bitmap.WithBlockSize(layout.BlockSize))
+	case src.packed != nil:
+		// One worker: more would send it back and forth.
+		bm, err = bitmap.Scan(ctx, src.packed, src.size(), bitmap.WithBlockSize(layout.BlockSize), bitmap.WithWorkers(1))
+	default:
+		return hintf("%s is %s, which has a bitmap of its own; a .mf file goes with a RAW image", from, src.format())
+	}
+	if err := src.unchanged(err); err != nil {
 		return err
 	}
 	out, err := a.create(to, from, force)

@@ -182,13 +182,13 @@ func TestInfo(t *testing.T) {
 	var raw, container info
 	r := fastimage(t, nil, "info", "--json", disk)
 	require.Zero(t, r.code, r.stderr)
-	require.Equal(t, append(slices.Clone(fields), "disk"), keys(t, r.stdout))
+	require.Equal(t, append(slices.Clone(fields), "allocated", "disk"), keys(t, r.stdout))
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &raw))
 	require.Equal(t, rawimage.TableGPT, raw.Disk.Table)
 	require.Len(t, raw.Disk.Partitions, 2)
 	require.Empty(t, raw.Disk.Problems)
 	require.Equal(t, info{Format: "raw", VirtualSize: st.Size(), FileSize: st.Size(), StoredBlocks: raw.StoredBlocks,
-		Blocks: st.Size() >> 21, BlockSize: 2 << 20, Compression: "none", Disk: raw.Disk}, raw)
+		Blocks: st.Size() >> 21, BlockSize: 2 << 20, Compression: "none", Allocated: raw.Allocated, Disk: raw.Disk}, raw)
 	require.Positive(t, raw.StoredBlocks)
 
 	r = fastimage(t, nil, "info", "--json", out)

@@ -199,7 +199,7 @@ func TestBadSources(t *testing.T) {
 		{"missing", filepath.Join(dir, "nosuch.raw"), "nosuch.raw"},
 		{"empty", empty, "empty"},
 		{"directory", dir, dir},
-		{"qcow2", qcow2, "qemu-img convert"},
+		{"qcow2", qcow2, "qemu-img"},
 		{"gzip", packed, "gzip"},
 		{"cut container", container, "zvhd2"},
 	}

@@ -67,3 +67,24 @@ func (f gibFlag) Set(s string) error {
 	*f.n = int((n + 1<<30 - 1) >> 30)
 	return nil
 }
+
+// sizeFlag is a flag in bytes that also takes 40GiB.
+type sizeFlag int64
+
+func (f *sizeFlag) Type() string { return "size" }
+
+func (f *sizeFlag) String() string {
+	if *f == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*f), 10)
+}
+
+func (f *sizeFlag) Set(s string) error {
+	n, err := parseSize(s, 1)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%q is no size such as 40GiB", s)
+	}
+	*f = sizeFlag(n)
+	return err
+}

@@ -7,49 +7,98 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/fastimage/fastimage/rawimage"
+	diskimage "github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
-// source is an input file: a RAW image, a container with an index, or one that
-// can only be read in sequence. Exactly one of the first three is set.
+// source is an input file: a disk image, a RAW disk that is compressed, a
+// container with an index, or one that can only be read in sequence. Exactly one
+// of the first four is set.
 type source struct {
-	raw       *rawimage.Image
+	disk      *diskimage.Disk
+	packed    *diskimage.Stream
 	container *zvhd2.Reader
 	stream    *zvhd2.StreamReader
 	file      *os.File // below stream
 }
 
-// openRaw opens a RAW image and refuses one that its own partition table says
-// is cut short: what the cloud would make of it does not start.
-func openRaw(ctx context.Context, name string) (*rawimage.Image, error) {
-	raw, err := rawimage.Open(name)
+// sourceFlags say how an input file is to be read.
+type sourceFlags struct {
+	format     string
+	references string
+	member     string
+	size       sizeFlag
+}
+
+func (f *sourceFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.format, "source-format", "", "take the image for raw, qcow2, vmdk, ova, vhd, vhdx or vdi instead of looking at its content")
+	flags.StringVar(&f.references, "references", "", "directory in which a QCOW2 may have its backing and data files; their names are relative to it")
+	flags.StringVar(&f.member, "member", "", "which disk of an OVA, if it has several")
+	flags.Var(&f.size, "size", "size of the disk in a gzip, xz or zstd file, such as 40GiB; else found by reading it once where need be")
+}
+
+func (f *sourceFlags) options() ([]diskimage.Option, error) {
+	var opts []diskimage.Option
+	if f.format != "" {
+		format := rawimage.Format(strings.ToLower(f.format))
+		if !slices.Contains(diskimage.Formats(), format) {
+			return nil, usagef("--source-format %s: want one of %v", f.format, diskimage.Formats())
+		}
+		opts = append(opts, diskimage.WithFormat(format))
+	}
+	if f.references != "" {
+		opts = append(opts, diskimage.WithReferences(f.references))
+	}
+	if f.member != "" {
+		opts = append(opts, diskimage.WithMember(f.member))
+	}
+	if f.size > 0 {
+		opts = append(opts, diskimage.WithSize(int64(f.size)))
+	}
+	return opts, nil
+}
+
+// openDisk opens a disk image of any format and refuses one that its own
+// partition table says is cut short: what the cloud would make of it does not
+// start.
+func openDisk(ctx context.Context, name string, opts ...diskimage.Option) (*diskimage.Disk, error) {
+	d, err := diskimage.Open(name, opts...)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := raw.Inspect(ctx); err != nil {
-		raw.Close()
+	if _, err := d.Inspect(ctx); err != nil {
+		d.Close()
 		return nil, err
 	}
-	return raw, nil
+	return d, nil
 }
 
-// open opens name as what its content says it is.
-func open(ctx context.Context, name string) (*source, error) {
-	raw, err := openRaw(ctx, name)
-	if err == nil {
-		return &source{raw: raw}, nil
-	}
-	foreign, ok := errors.AsType[*rawimage.ForeignFormatError](err)
-	if !ok {
+// open opens name as what its content says it is, or the flags.
+func (a *app) open(ctx context.Context, name string, flags *sourceFlags) (*source, error) {
+	opts, err := flags.options()
+	if err != nil {
 		return nil, err
 	}
+	d, err := openDisk(ctx, name, opts...)
+	if err == nil {
+		return &source{disk: d}, nil
+	}
+	if errors.Is(err, diskimage.ErrCompressed) {
+		return a.openPacked(ctx, name, opts)
+	}
 	s := &source{}
-	switch foreign.Format {
-	case rawimage.FormatZVHD2:
+	foreign, ok := errors.AsType[*diskimage.UnsupportedError](err)
+	switch {
+	case ok && foreign.Format == rawimage.FormatZVHD2:
 		s.container, err = zvhd2.Open(name)
-	case rawimage.FormatZVHD:
+	case ok && foreign.Format == rawimage.FormatZVHD:
 		err = s.openStream(name)
 	default:
 		return nil, err
@@ -58,6 +107,55 @@ func open(ctx context.Context, name string) (*source, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return s, nil
+}
+
+// openPacked opens a compressed RAW image, and shows the pass that finds its size.
+func (a *app) openPacked(ctx context.Context, name string, opts []diskimage.Option) (*source, error) {
+	show := a.progress()
+	defer show.finish()
+	opts = append(opts, diskimage.WithProgress(func(read, total int64) {
+		show.show(step{phase: "count", done: read, total: total})
+	}))
+	s, err := diskimage.OpenStream(ctx, name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	// The first mebibyte has all that tells a disk that was cut short.
+	start := io.NewSectionReader(s, 0, min(s.Size(), 1<<20))
+	_, err = rawimage.Inspect(ctx, withZeros{start, s.Size()}, s.Size())
+	if cut, ok := errors.AsType[*rawimage.TruncatedError](err); ok {
+		cut.Name = name
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return &source{packed: s}, nil
+}
+
+// withZeros is a disk of which only the start is at hand.
+type withZeros struct {
+	start *io.SectionReader
+	size  int64
+}
+
+func (z withZeros) ReadAt(p []byte, off int64) (int, error) {
+	if off >= z.size {
+		return 0, io.EOF
+	}
+	n := 0
+	if off < z.start.Size() {
+		var err error
+		if n, err = z.start.ReadAt(p, off); err != nil && err != io.EOF {
+			return n, err
+		}
+	}
+	end := min(int64(len(p)), z.size-off)
+	clear(p[n:end])
+	if end < int64(len(p)) {
+		return int(end), io.EOF
+	}
+	return len(p), nil
 }
 
 func (s *source) openStream(name string) (err error) {
@@ -70,47 +168,66 @@ func (s *source) openStream(name string) (err error) {
 	return err
 }
 
-// format is raw, zvhd2 or zvhd.
+// isContainer tells what is ZVHD2 or ZVHD already.
+func (s *source) isContainer() bool { return s.container != nil || s.stream != nil }
+
+// format is the usual short name of what the source is.
 func (s *source) format() string {
 	switch {
-	case s.raw != nil:
-		return string(rawimage.FormatRaw)
+	case s.disk != nil:
+		return string(s.disk.Format())
+	case s.packed != nil:
+		return string(s.packed.Format())
 	case s.container != nil:
 		return string(rawimage.FormatZVHD2)
 	}
 	return string(rawimage.FormatZVHD)
 }
 
-// decode writes the disk in a container to out: with holes into a file, in
-// sequence to standard output.
-func (s *source) decode(ctx context.Context, out *output, opts ...zvhd2.Option) error {
-	switch {
-	case s.container != nil && out.std:
-		return zvhd2.DecodeTo(ctx, out.File, s.container, opts...)
-	case s.container != nil:
-		return zvhd2.Decode(ctx, out.File, s.container, opts...)
-	case out.std:
-		return s.stream.DecodeTo(ctx, out.File, opts...)
+// warnings are what users of the source should know.
+func (s *source) warnings() []string {
+	if s.disk == nil {
+		return nil
 	}
-	return s.stream.Decode(ctx, out.File, opts...)
+	return s.disk.Warnings()
 }
 
 // size is that of the disk.
 func (s *source) size() int64 {
 	switch {
-	case s.raw != nil:
-		return s.raw.Size()
+	case s.disk != nil:
+		return s.disk.Size()
+	case s.packed != nil:
+		return s.packed.Size()
 	case s.container != nil:
 		return s.container.Size()
 	}
 	return s.stream.Size()
 }
 
-// Close closes the file below.
+// unchanged turns the outcome err of reading the source into that it changed
+// meanwhile, if it did: that is the reason for whatever else was found.
+func (s *source) unchanged(err error) error {
+	var cerr error
+	switch {
+	case s.disk != nil:
+		cerr = s.disk.CheckUnchanged()
+	case s.packed != nil:
+		cerr = s.packed.CheckUnchanged()
+	}
+	if err == nil || errors.Is(cerr, rawimage.ErrChanged) {
+		return cerr
+	}
+	return err
+}
+
+// Close closes the files below.
 func (s *source) Close() error {
 	switch {
-	case s.raw != nil:
-		return s.raw.Close()
+	case s.disk != nil:
+		return s.disk.Close()
+	case s.packed != nil:
+		return s.packed.Close()
 	case s.container != nil:
 		return s.container.Close()
 	}

@@ -17,8 +17,8 @@ func (a *app) verifyCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [flags] FILE",
 		Short: "check a ZVHD2 or ZVHD file, every structure and every payload",
-		Long: `Verify checks FILE, or the object obs://BUCKET/KEY by range requests, and lists everything that is wrong with it, with the block
-and the offset in the file. The exit status is 0 only when nothing is wrong.
+		Long: `Verify checks FILE, or the object obs://BUCKET/KEY by range requests, and lists
+everything that is wrong with it, with the block and the offset in the file. The exit status is 0 only when nothing is wrong.
 
 With --json it prints one object: format, size, file_size, blocks, stored,
 checked, compared, problems and notes (each kind, block, offset, field,
@@ -33,7 +33,7 @@ no harm.`,
 		},
 	}
 	bucket.add(cmd)
-	cmd.Flags().StringVar(&against, "against", "", "RAW image whose content the file must have")
+	cmd.Flags().StringVar(&against, "against", "", "disk image whose content the file must have")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
 	return cmd
 }
@@ -46,12 +46,12 @@ func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against str
 	defer f.Close()
 	var opts []zvhd2.Option
 	if against != "" {
-		raw, err := openRaw(ctx, against)
+		disk, err := openDisk(ctx, against)
 		if err != nil {
 			return err
 		}
-		defer raw.Close()
-		opts = append(opts, zvhd2.WithAgainst(raw, raw.Size()))
+		defer disk.Close()
+		opts = append(opts, zvhd2.WithAgainst(disk, disk.Size()))
 	}
 	rep, err := func() (*zvhd2.Report, error) {
 		show := a.progress()
