@@ -15,8 +15,6 @@ import (
 
 	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/quickimport"
-	"github.com/fastimage/fastimage/rawimage"
-	diskimage "github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -123,33 +121,6 @@ func (f *followFlags) context(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeout(ctx, f.timeout)
 }
 
-// sourceFlags say how a disk image is opened.
-type sourceFlags struct{ format, references, size string }
-
-func (f *sourceFlags) add(fl *pflag.FlagSet) {
-	fl.StringVar(&f.format, "source-format", "", "raw, qcow2, vmdk, ova, vhd, vhdx or vdi (default: the content decides)")
-	fl.StringVar(&f.references, "references", "", "directory in which the backing and data files of a QCOW2 may lie (default: an image that needs any is refused)")
-	fl.StringVar(&f.size, "size", "", "size of the disk in a compressed file, which spares a pass over it")
-}
-
-func (f *sourceFlags) options() ([]diskimage.Option, error) {
-	var opts []diskimage.Option
-	if f.format != "" {
-		opts = append(opts, diskimage.WithFormat(rawimage.Format(f.format)))
-	}
-	if f.references != "" {
-		opts = append(opts, diskimage.WithReferences(f.references))
-	}
-	if f.size != "" {
-		n, err := parseSize(f.size, 1)
-		if err != nil {
-			return nil, usagef("--size: %w", err)
-		}
-		opts = append(opts, diskimage.WithSize(n))
-	}
-	return opts, nil
-}
-
 // importFlags are those of import.
 type importFlags struct {
 	image  imageFlags
@@ -210,7 +181,7 @@ disk (see 'fastimage info --help'), quota (used, quota), stage, warnings.`,
 	fl.StringVar(&f.image.Bucket, "bucket", "", "bucket to upload to (required; with --local default images)")
 	fl.StringVar(&f.image.Key, "key", "", "object key (default: follows from the name)")
 	f.cloud.add(cmd)
-	f.source.add(fl)
+	f.source.add(cmd)
 	fl.StringVar(&f.format, "format", "zvhd2", "what to upload: zvhd2, or raw with a bitmap (.mf) beside it")
 	fl.StringVar(&f.level, "level", "default", "compression: fastest, default, better, best or auto")
 	fl.StringVar(&f.mf, "mf", "", "with --format raw: upload this bitmap file, made by the vendor's tool, unchanged once it is known to cover the image")
