@@ -19,7 +19,7 @@ goes to standard output, everything else to standard error.
 ` + credentialsHelp + `
 
 With --json it prints the object that 'fastimage import --json' prints.`,
-		Example: `  fastimage create --region cn-north-4 --name web-1 --os-version "CentOS 7.0 64bit" obs://images/web.zvhd2`,
+		Example: `  fastimage create --region cn-north-4 --name web-2 --os-version "CentOS 7.0 64bit" obs://images/web.zvhd2`,
 		Args:    argCount(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			img, err := image.image()

@@ -175,33 +175,43 @@ func TestReadmeGo(t *testing.T) {
 	require.NoError(t, err, string(out))
 }
 
+// stock is what the examples in the help texts work on.
+const stock = `set -e
+mkdir stock
+cd stock
+ln -s ../testdata .
+fastimage convert -q testdata/disk.raw disk.zvhd2
+for f in web.zvhd2 cut.zvhd2 old.zvhd2 in.zvhd2; do cp disk.zvhd2 $f; done
+for f in web.qcow2 debian.qcow2 data.raw disk.raw appliance.ova; do cp testdata/disk.raw $f; done
+gzip -c disk.raw > disk.raw.xz # the content decides, not the name
+fastimage bitmap -q disk.raw vendor.mf
+fastimage upload -q --region cn-north-4 disk.zvhd2 obs://images/web.zvhd2
+fastimage upload -q --region cn-north-4 disk.zvhd2 obs://images/disk.zvhd2
+fastimage create -q --no-wait --region cn-north-4 --name job --os-version Debian obs://images/web.zvhd2
+`
+
 // TestHelpExamples runs every example in the help texts against a test cloud.
 func TestHelpExamples(t *testing.T) {
 	srv := imstest.NewServer(t, imstest.WithRegion("cn-north-4"))
 	s := newShell(t)
 	s.env = append(s.env, "HUAWEICLOUD_SDK_AK="+srv.AccessKey(), "HUAWEICLOUD_SDK_SK="+srv.SecretKey(),
 		"FASTIMAGE_IMS_ENDPOINT="+srv.IMSEndpoint(), "FASTIMAGE_OBS_ENDPOINT="+srv.OBSEndpoint(), "FASTIMAGE_IAM_ENDPOINT="+srv.IAMEndpoint())
-	out, err := s.run(t, `set -e
-		fastimage convert -q testdata/disk.raw web.zvhd2
-		for f in web.qcow2 data.raw disk.raw; do cp testdata/disk.raw $f; done
-		fastimage bitmap -q testdata/disk.raw vendor.mf
-		fastimage upload -q --region cn-north-4 web.zvhd2 obs://images/web.zvhd2
-		fastimage upload -q --region cn-north-4 web.zvhd2 obs://images/disk.zvhd2
-		fastimage create -q --no-wait --region cn-north-4 --name job --os-version Debian obs://images/web.zvhd2`)
+	out, err := s.run(t, stock)
 	require.NoError(t, err, out)
-	fix := strings.NewReplacer("8a12fc664fb4daa3014fb4e581380005", srv.Jobs()[0].ID, "ssh backup ", "sh -c ")
-	examples := 0
+	fix := strings.NewReplacer("8a12fc664fb4daa3014fb4e581380005", srv.Jobs()[0].ID, "ssh backup ", "sh -c ", "--size 10GiB", "--size 64MiB")
+	lines := 0
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
+		if cmd.Name() == "completion" || cmd.Name() == "help" {
+			return
+		}
 		if cmd.RunE != nil && cmd.HasParent() && !cmd.HasSubCommands() {
 			require.NotEmpty(t, cmd.Example, cmd.CommandPath())
 		}
-		if cmd.Name() != "completion" && cmd.Name() != "help" && cmd.Example != "" {
-			script := fix.Replace(cmd.Example)
-			// What an example writes may be there from another one.
-			out, err := s.run(t, "set -e\nrm -f disk.zvhd2 clean.zvhd2 disk.mf\n"+before(cmd.Name())+script)
+		for _, script := range examples(cmd) {
+			out, err := s.run(t, "set -e\nrm -rf work\ncp -r stock work\ncd work\n"+fix.Replace(script))
 			require.NoError(t, err, "%s\n%s\n%s", cmd.CommandPath(), script, out)
-			examples++
+			lines++
 		}
 		for _, c := range cmd.Commands() {
 			walk(c)
@@ -209,16 +219,25 @@ func TestHelpExamples(t *testing.T) {
 	}
 	var sink bytes.Buffer
 	walk((&app{stdout: &sink, stderr: &sink}).root())
-	require.Greater(t, examples, 10)
+	require.Greater(t, lines, 20)
 }
 
-// before makes what the examples of a command work on.
-func before(name string) string {
-	switch name {
-	case "convert":
-		return "rm -f disk.raw\n"
-	case "info", "verify", "optimize":
-		return "fastimage convert -q testdata/disk.raw disk.zvhd2\n"
+// examples are the scripts in a command's help: a line each, but for serve,
+// whose lines belong together. What a line is to write is removed first.
+func examples(cmd *cobra.Command) []string {
+	if cmd.Name() == "serve" {
+		return []string{cmd.Example}
 	}
-	return ""
+	var scripts []string
+	for line := range strings.Lines(cmd.Example) {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] == "#" {
+			continue
+		}
+		if name := cmd.Name(); name == "convert" || name == "optimize" {
+			line = "rm -f '" + strings.Trim(words[len(words)-1], "'") + "'\n" + line
+		}
+		scripts = append(scripts, line)
+	}
+	return scripts
 }

@@ -212,7 +212,12 @@ func TestBadSources(t *testing.T) {
 	for name, args := range commands {
 		for _, c := range cases {
 			t.Run(name+"/"+c.name, func(t *testing.T) {
-				requireError(t, fastimage(t, nil, args(c.file)...), exitFailed, c.want)
+				r := fastimage(t, nil, args(c.file)...)
+				if name == "import" {
+					requireRefused(t, r, c.want)
+					return
+				}
+				requireError(t, r, exitFailed, c.want)
 			})
 		}
 	}

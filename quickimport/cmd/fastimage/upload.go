@@ -184,7 +184,7 @@ func (a *app) uploadsSub(name, short string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name + " [flags] obs://BUCKET/PREFIX", Short: short,
 		Long:    "With --json it prints one object: uploads, a list of bucket, key, upload_id, initiated.",
-		Example: "  fastimage uploads " + name + " --older-than 24h obs://images/",
+		Example: "  fastimage uploads " + name + " --region cn-north-4 --older-than 24h obs://images/",
 		Args:    argCount(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			bucket, prefix, err := parseObject(args[0], false)
