@@ -163,7 +163,7 @@ func (q *createRequest) checkHardware() *apiError {
 		return bad("IMG.0141", "The firmware type is invalid.")
 	}
 	if q.License != "" {
-		windows := q.OSVersion != nil && strings.HasPrefix(strings.TrimSpace(*q.OSVersion), "Windows")
+		windows := q.OSVersion != nil && strings.Contains(strings.ToLower(*q.OSVersion), "windows")
 		if !windows || q.License != "platform" && q.License != "byol" {
 			return bad("IMG.0001", "The request message format is invalid: license_type.")
 		}
