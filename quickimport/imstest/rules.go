@@ -100,7 +100,7 @@ func (q *createRequest) checkOS() *apiError {
 		return bad("IMG.0122", "The OS type is not allowed for a system disk image.")
 	case q.OSVersion == nil || strings.TrimSpace(*q.OSVersion) == "":
 		return bad("IMG.0159", "The os_version parameter is required.")
-	case len(*q.OSVersion) > 255 || strings.ContainsAny(*q.OSVersion, "\r\n<>"):
+	case strings.ContainsAny(strings.TrimSpace(*q.OSVersion), "\r\n<>"):
 		return bad("IMG.0056", "The OS version is invalid.")
 	}
 	return nil
