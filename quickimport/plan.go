@@ -31,7 +31,7 @@ type Plan struct {
 	ObjectBytesMax int64 `json:"object_bytes_max"` // the object has at most as many bytes
 	PartBytes      int64 `json:"part_bytes"`
 	PartsMax       int64 `json:"parts_max"`
-	SendBytesMax   int64 `json:"send_bytes_max"` // of the object, without retries: parts of zeros are made on the server
+	SendBytesMax   int64 `json:"send_bytes_max"` // of the object, without retries: parts of zeros are made on the server, of one that is sent
 
 	Disk     *rawimage.Info `json:"disk,omitempty"` // partition table; none for a compressed stream
 	Quota    *Quota         `json:"quota,omitempty"`
@@ -198,7 +198,9 @@ func (im *importer) planUpload() error {
 	}
 	p.PartsMax = max(1, (most+p.PartBytes-1)/p.PartBytes)
 	if im.format == FormatRaw {
+		// One part of zeros is sent, of which the server makes the others.
 		p.SendBytesMax, err = im.touched(p.PartBytes)
+		p.SendBytesMax = min(p.SendBytesMax+p.PartBytes, most)
 	}
 	return wrap("source", err)
 }
@@ -313,6 +315,7 @@ var advices = []struct {
 	{zvhd2.ErrFormat, "IMG.0057", "make the file anew, or fetch it again"},
 	{zvhd2.ErrChecksum, "IMG.0057", "make the file anew, or fetch it again"},
 	{zvhd2.ErrTruncated, "IMG.0057", "fetch the file again"},
+	{disk.ErrStream, "", "fetch the file again"},
 	{fs.ErrNotExist, "", "check the path"},
 	{fs.ErrPermission, "", "check the permissions of the file and its directory"},
 }
@@ -325,6 +328,9 @@ func (v *validation) problem(field, value string, err error) {
 			p.Code, p.Advice = a.code, a.advice
 			break
 		}
+	}
+	if damaged := (*disk.OpenError)(nil); errors.As(err, &damaged) {
+		p.Advice = "look at the file with the tool that made it"
 	}
 	if api := (*APIError)(nil); errors.As(err, &api) && api.Code != "" {
 		p.Code = api.Code
