@@ -70,40 +70,6 @@ func checkSignature(t *testing.T, r *http.Request, body []byte) {
 	}
 }
 
-// The bodies are those of the API reference's examples.
-func TestCreateImageBodies(t *testing.T) {
-	system := systemDisk()
-	system.Description, system.OSVersion = "Create an image using a file in the OBS bucket.", " CentOS 7.0 64bit"
-	system.Tags = []string{"aaa.111", "bbb.333", "ccc.444"}
-	data := dataDisk()
-	data.ImageTags = []quickimport.Tag{{Key: "key2", Value: "value2"}, {Key: "key1", Value: "value1"}}
-	tests := map[string]struct {
-		img  quickimport.Image
-		want string
-	}{
-		"system": {system, `{"name":"ims_test_file","description":"Create an image using a file in the OBS bucket.","image_url":"ims-image:centos70.zvhd2",
-			"os_version":"CentOS 7.0 64bit","min_disk":40,"type":"ECS","tags":["aaa.111","bbb.333","ccc.444"]}`},
-		"data": {data, `{"name":"data","image_url":"ims-image:d.zvhd2","os_type":"Linux","min_disk":40,"type":"DataImage",
-			"image_tags":[{"key":"key2","value":"value2"},{"key":"key1","value":"value1"}]}`},
-	}
-	for name, tt := range tests {
-		for _, version := range []string{"v2", "v2.1"} {
-			t.Run(name+"/"+version, func(t *testing.T) {
-				c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
-					body, _ := io.ReadAll(r.Body)
-					checkSignature(t, r, body)
-					require.Equal(t, "/"+version+"/cloudimages/quickimport/action", r.URL.Path)
-					require.JSONEq(t, tt.want, string(body))
-					io.WriteString(w, `{"job_id":"8a12fc664fb4daa3014fb4e581380005"}`)
-				}, quickimport.WithAPIVersion(version))
-				id, err := c.CreateImage(t.Context(), tt.img)
-				require.NoError(t, err)
-				require.Equal(t, "8a12fc664fb4daa3014fb4e581380005", id)
-			})
-		}
-	}
-}
-
 func TestSignatureOfQueries(t *testing.T) {
 	for _, name := range []string{"plain", "with space", "a+b&c=d/e%2F", "中文-é~"} {
 		c := testClient(t, func(w http.ResponseWriter, r *http.Request) {

@@ -13,18 +13,9 @@ import (
 // before the service is asked; MinDisk is computed from them when it is 0. The
 // object is never removed.
 func (c *Client) Create(ctx context.Context, img Image) (*Result, error) {
-	name := img.Bucket + ":" + img.Key
-	if err := img.locationError(); err != nil {
-		return nil, refused(name, img, err)
-	}
-	src, err := openObject(ctx, c.obs, img.Bucket, img.Key)
+	src, err := c.openTarget(ctx, img)
 	if err != nil {
-		if foreign, ok := errors.AsType[*rawimage.ForeignFormatError](err); ok {
-			err = &formatError{foreign}
-		} else if !definite(err) {
-			return nil, wrap("object", err)
-		}
-		return nil, refused(name, img, err)
+		return nil, err
 	}
 	im, release, err := c.open(ctx, &importer{Client: c, src: src, object: true, format: formatOf(src)}, img)
 	if err != nil {
@@ -33,8 +24,29 @@ func (c *Client) Create(ctx context.Context, img Image) (*Result, error) {
 	return im.finish(ctx, release)
 }
 
-// locationError tells a bucket or key that cannot be asked for.
-func (m Image) locationError() error { return uploader.CheckName(m.Bucket, m.Key) }
+// openTarget opens the object that img names.
+func (c *Client) openTarget(ctx context.Context, img Image) (*source, error) {
+	name := img.Bucket + ":" + img.Key
+	if uploader.CheckName(img.Bucket, img.Key) != nil {
+		return nil, refused("object", name, img, nil) // one of the rules that img breaks
+	}
+	src, err := openObject(ctx, c.obs, img.Bucket, img.Key)
+	if err == nil {
+		return src, nil
+	}
+	field := "object"
+	if errors.Is(err, uploader.ErrNoSuchKey) { // the answer to HEAD does not tell what is missing
+		if _, berr := c.obs.HeadBucket(ctx, img.Bucket); errors.Is(berr, uploader.ErrNoSuchBucket) {
+			field, name, err = "bucket", img.Bucket, berr
+		}
+	}
+	if foreign, ok := errors.AsType[*rawimage.ForeignFormatError](err); ok {
+		err = &formatError{foreign}
+	} else if !definite(err) {
+		return nil, wrap("object", err)
+	}
+	return nil, refused(field, name, img, err)
+}
 
 // formatOf is the format of an object.
 func formatOf(s *source) Format {

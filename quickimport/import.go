@@ -81,23 +81,26 @@ func (c *Client) Import(ctx context.Context, filename string, img Image) (*Resul
 func (c *Client) begin(ctx context.Context, filename string, img Image) (*importer, func() error, error) {
 	src, err := c.openSource(ctx, filename)
 	if err != nil {
-		return nil, nil, refused(filename, img, err)
+		if img.Key == "" {
+			img.Key = defaultKey(img.Name, c.o.format)
+		}
+		return nil, nil, refused("file", filename, img, err)
 	}
 	return c.open(ctx, &importer{Client: c, src: src, format: c.o.format}, img)
 }
 
-// refused joins what keeps a source from being opened with what is wrong with
-// the request, so that both are known at once.
-func refused(name string, img Image, err error) error {
+// refused joins what keeps a source from being opened, if anything, with what is
+// wrong with the request, so that both are known at once. The cloud is not asked:
+// a wrong path should not take the time of a network that does not answer.
+func refused(field, name string, img Image, err error) error {
 	var v validation
 	if img.MinDisk == 0 {
 		img.MinDisk = 1 // it would have been computed
 	}
-	if img.Key == "" {
-		img.Key = "key" // and it would have followed from the name
-	}
 	img.validate(&v)
-	v.problem("file", name, err)
+	if err != nil {
+		v.problem(field, name, err)
+	}
 	return v.err()
 }
 

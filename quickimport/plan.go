@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path"
 	"strconv"
@@ -12,7 +13,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/uploader"
+	"github.com/fastimage/fastimage/zvhd2"
 )
 
 // Plan is what an import would do, as far as it is known before it begins.
@@ -28,7 +31,7 @@ type Plan struct {
 	ObjectBytesMax int64 `json:"object_bytes_max"` // the object has at most as many bytes
 	PartBytes      int64 `json:"part_bytes"`
 	PartsMax       int64 `json:"parts_max"`
-	SendBytesMax   int64 `json:"send_bytes_max"` // of the object, without retries: parts of zeros are made on the server
+	SendBytesMax   int64 `json:"send_bytes_max"` // of the object, without retries: parts of zeros are made on the server, of one that is sent
 
 	Disk     *rawimage.Info `json:"disk,omitempty"` // partition table; none for a compressed stream
 	Quota    *Quota         `json:"quota,omitempty"`
@@ -195,7 +198,9 @@ func (im *importer) planUpload() error {
 	}
 	p.PartsMax = max(1, (most+p.PartBytes-1)/p.PartBytes)
 	if im.format == FormatRaw {
+		// One part of zeros is sent, of which the server makes the others.
 		p.SendBytesMax, err = im.touched(p.PartBytes)
+		p.SendBytesMax = min(p.SendBytesMax+p.PartBytes, most)
 	}
 	return wrap("source", err)
 }
@@ -270,7 +275,8 @@ func (im *importer) ask(ctx context.Context, checks []cloudCheck, v *validation)
 func definite(err error) bool {
 	for _, is := range []error{ErrNoCredentials, ErrAuthentication, ErrForbidden, ErrNotFound, ErrNameTaken, ErrObjectExists, ErrQuota,
 		uploader.ErrNoSuchBucket, uploader.ErrNoSuchKey, uploader.ErrWrongRegion, uploader.ErrStorageClass, uploader.ErrAccessDenied, uploader.ErrCredentials,
-		uploader.ErrInvalidName, uploader.ErrBadDigest} {
+		uploader.ErrInvalidName, uploader.ErrBadDigest, rawimage.ErrForeignFormat, rawimage.ErrEmpty,
+		zvhd2.ErrFormat, zvhd2.ErrChecksum, zvhd2.ErrTruncated, zvhd2.ErrUnsupported} {
 		if errors.Is(err, is) {
 			return true
 		}
@@ -298,17 +304,33 @@ var advices = []struct {
 	{uploader.ErrCredentials, "", "check the access key, the secret key and this machine's clock"},
 	{ErrForbidden, "", "the account needs rights on the image service and on the bucket"},
 	{ErrNotFound, "", "check the region and the project"},
+	{uploader.ErrInvalidName, "IMG.0017", "choose another name"},
+	{uploader.ErrBadDigest, "", "something on the way changes data: try another network"},
+	{rawimage.ErrForeignFormat, "IMG.0158", "import the disk image itself, or convert it to ZVHD2 first"},
 	{rawimage.ErrTruncated, "", "fetch the file again"},
+	{rawimage.ErrEmpty, "IMG.0057", "look at what was to write it"},
+	{rawimage.ErrNotImage, "", "name a disk image or a block device"},
+	{disk.ErrUnsupported, "", "convert it to RAW or QCOW2 first"},
+	{zvhd2.ErrUnsupported, "IMG.0057", "make the file anew"},
+	{zvhd2.ErrFormat, "IMG.0057", "make the file anew, or fetch it again"},
+	{zvhd2.ErrChecksum, "IMG.0057", "make the file anew, or fetch it again"},
+	{zvhd2.ErrTruncated, "IMG.0057", "fetch the file again"},
+	{disk.ErrStream, "", "fetch the file again"},
+	{fs.ErrNotExist, "", "check the path"},
+	{fs.ErrPermission, "", "check the permissions of the file and its directory"},
 }
 
 // problem notes an error as a reason why the import would fail.
 func (v *validation) problem(field, value string, err error) {
-	p := Problem{Field: field, Value: value, Rule: bare(err), Err: err}
+	p := Problem{Field: field, Value: value, Rule: bare(err), Advice: "mend what the reason names", Err: err}
 	for _, a := range advices {
 		if errors.Is(err, a.is) {
 			p.Code, p.Advice = a.code, a.advice
 			break
 		}
+	}
+	if damaged := (*disk.OpenError)(nil); errors.As(err, &damaged) {
+		p.Advice = "look at the file with the tool that made it"
 	}
 	if api := (*APIError)(nil); errors.As(err, &api) && api.Code != "" {
 		p.Code = api.Code
@@ -322,7 +344,7 @@ func (v *validation) problem(field, value string, err error) {
 // bare is an error's text without the name of the package that it is from.
 func bare(err error) string {
 	text := err.Error()
-	for _, p := range []string{"quickimport: ", "uploader: ", "rawimage: ", "bitmap: ", "zvhd2: "} {
+	for _, p := range []string{"quickimport: ", "uploader: ", "disk: ", "rawimage: ", "bitmap: ", "zvhd2: "} {
 		text = strings.TrimPrefix(text, p)
 	}
 	return text

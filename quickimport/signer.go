@@ -46,10 +46,14 @@ func hexSHA256(b []byte) string {
 // percentEncode is RFC 3986: everything but the unreserved characters.
 func percentEncode(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
-// canonicalURI encodes each segment and always ends in a slash.
+// canonicalURI encodes each segment and always ends in a slash. The path is
+// split as it is sent: an encoded slash belongs to its segment.
 func canonicalURI(u *url.URL) string {
-	segments := strings.Split(u.Path, "/")
+	segments := strings.Split(u.EscapedPath(), "/")
 	for i, s := range segments {
+		if raw, err := url.PathUnescape(s); err == nil {
+			s = raw
+		}
 		segments[i] = percentEncode(s)
 	}
 	uri := strings.Join(segments, "/")
@@ -59,15 +63,21 @@ func canonicalURI(u *url.URL) string {
 	return uri
 }
 
+// canonicalQuery is sorted by the encoded names, then by the encoded values.
+// Whole pairs would not do: '-' and the digits come before '='.
 func canonicalQuery(q url.Values) string {
-	var pairs []string
+	var pairs [][]string
 	for key, values := range q {
 		for _, v := range values {
-			pairs = append(pairs, percentEncode(key)+"="+percentEncode(v))
+			pairs = append(pairs, []string{percentEncode(key), percentEncode(v)})
 		}
 	}
-	slices.Sort(pairs)
-	return strings.Join(pairs, "&")
+	slices.SortFunc(pairs, slices.Compare)
+	lines := make([]string, len(pairs))
+	for i, p := range pairs {
+		lines[i] = strings.Join(p, "=")
+	}
+	return strings.Join(lines, "&")
 }
 
 // canonicalHeaders leaves out content-type and names with '_': gateways on the

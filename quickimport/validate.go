@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fastimage/fastimage/uploader"
 )
 
 // Validate checks every documented rule of a create request. Its error is a
@@ -66,12 +68,19 @@ func (m Image) checkText(v *validation) {
 	v.check(trimmed == m.Name, "name", m.Name, "IMG.0003", "must not begin or end with a space", "remove the space")
 	n = utf8.RuneCountInString(m.Description)
 	v.check(n <= 1024, "description", m.Description, "IMG.0004", "must have at most 1024 characters", fmt.Sprintf("shorten it by %d", n-1024))
-	v.check(!strings.ContainsAny(m.Description, "\r\n<>"), "description", m.Description, "IMG.0054", "must not contain line breaks, '<' or '>'", "leave them out")
+	v.check(!strings.ContainsAny(m.Description, "\r\n<>"), "description", m.Description, "IMG.0054", "must not contain line breaks, '<' or '>'", leaveOutChars)
 }
 
 func (m Image) checkLocation(v *validation) {
-	v.check(m.Bucket != "" && !strings.ContainsAny(m.Bucket, ":/ "), "image_url", m.Bucket, "IMG.0017", "needs a bucket name", "name the bucket alone, without a scheme or a path")
-	v.check(m.Key != "" && len(m.Key) <= maxKey, "image_url", m.Key, "IMG.0017", "needs an object key of 1 to 1024 bytes", "choose another key")
+	v.check(uploader.CheckName(m.Bucket, "key") == nil, "image_url", m.Bucket, "IMG.0017", "needs a bucket name: 3 to 63 lower-case letters, digits, '-' and '.'", "name the bucket alone, without a scheme or a path")
+	// Without its spaces, which have a rule of their own.
+	key := strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return '-'
+		}
+		return r
+	}, m.Key)
+	v.check(uploader.CheckName("bucket", key) == nil, "image_url", m.Key, "IMG.0017", "needs an object key of 1 to 1024 bytes of UTF-8, without control characters and without the segments '.' and '..'", "choose another key")
 	v.check(!strings.ContainsFunc(m.Key, unicode.IsSpace), "image_url", m.Key, "IMG.0175", "must not contain spaces", "use '-' or '_' in their place")
 	v.check(m.MinDisk >= 1 && m.MinDisk <= 1024, "min_disk", strconv.Itoa(m.MinDisk), "IMG.0055", "must be 1 to 1024 GB", "choose a size in that range")
 }
@@ -92,8 +101,9 @@ func (m Image) checkKind(v *validation) {
 	v.check(id == "" || id == "0" || uuidPattern.MatchString(id), "enterprise_project_id", id, "IMG.0001", "must be empty, 0 or a UUID", "copy the id from the enterprise project's page")
 }
 
-// leaveOut is the advice for fields that the other kind of disk has.
-const leaveOut = "leave it out"
+// leaveOut is the advice for fields that the other kind of disk has,
+// leaveOutChars that for characters that are not taken.
+const leaveOut, leaveOutChars = "leave it out", "leave them out"
 
 func (m Image) checkDataDisk(v *validation) {
 	v.check(m.OSVersion == "", "os_version", m.OSVersion, "IMG.0056", "is not for data disks", leaveOut)
@@ -104,6 +114,7 @@ func (m Image) checkDataDisk(v *validation) {
 }
 
 func (m Image) checkSystemDisk(v *validation) {
+	v.check(!strings.ContainsAny(m.OSVersion, "\r\n<>"), "os_version", m.OSVersion, "IMG.0056", "must not contain line breaks, '<' or '>'", leaveOutChars)
 	v.check(m.OSVersion != "", "os_version", m.OSVersion, "IMG.0159", "is required for system disks", `name the system as the service lists it, e.g. "CentOS 7.0 64bit"`)
 	v.check(m.OSType == "", "os_type", string(m.OSType), "IMG.0122", "is for data disks only", leaveOut)
 	v.check(slices.Contains([]Architecture{"", ArchX86, ArchARM}, m.Architecture), "architecture", string(m.Architecture), "IMG.0212", "must be x86 or arm", "choose one of them")

@@ -103,14 +103,15 @@ func sdkSignature(r *http.Request, body []byte, signed []string, secret string) 
 		}
 		c.WriteString(percent(seg) + "/")
 	}
+	// By name, then by value: a NUL comes before whatever a name can go on with.
 	var pairs []string
 	for k, vs := range r.URL.Query() {
 		for _, v := range vs {
-			pairs = append(pairs, percent(k)+"="+percent(v))
+			pairs = append(pairs, percent(k)+"\x00"+percent(v))
 		}
 	}
 	slices.Sort(pairs)
-	c.WriteString("\n" + strings.Join(pairs, "&") + "\n")
+	c.WriteString("\n" + strings.ReplaceAll(strings.Join(pairs, "&"), "\x00", "=") + "\n")
 	for _, h := range signed {
 		v := strings.Join(r.Header.Values(h), ",")
 		if h == "host" {

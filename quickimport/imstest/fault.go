@@ -19,7 +19,7 @@ type Fault struct {
 	Delay      time.Duration // before anything else
 	DropBefore bool          // close the connection without acting
 	Drop       bool          // act, then close the connection without an answer
-	Status     int           // answer this without acting
+	Status     int           // answer this without acting; with Drop, after acting
 	Code       string        // of that answer: IMG.xxxx, APIGW.xxxx or an OBS code
 	Message    string
 	RetryAfter string // header of that answer

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -104,7 +107,7 @@ func (m *imsService) serve(w http.ResponseWriter, r *http.Request, f *Fault) {
 		}
 		v, e = m.job(seg[3], false)
 	case get && path == "v2/cloudimages":
-		v = m.list(r)
+		v, e = m.list(r)
 	case r.Method == http.MethodDelete && len(seg) == 3 && seg[0] == "v2" && seg[1] == "images":
 		if e = m.delete(seg[2]); e == nil {
 			w.Header().Set("X-Request-Id", requestID(r))
@@ -181,19 +184,44 @@ func (m *imsService) job(id string, progress bool) (any, *apiError) {
 		"end_time": stamp(j.End), "error_code": null(j.Code), "fail_reason": null(j.Reason), "entities": ent}, nil
 }
 
-func (m *imsService) list(r *http.Request) any {
+// maxPage is how many images the service lists when no limit is given.
+const maxPage = 500
+
+// list gives the images that the query asks for: those after the marker, at
+// most limit. The service has no other images than private ones.
+func (m *imsService) list(r *http.Request) (any, *apiError) {
 	q := r.URL.Query()
-	out := []map[string]any{}
-	for _, i := range m.Images() {
-		if id := q.Get("id"); id != "" && id != i.ID {
-			continue
+	limit := maxPage
+	if q.Has("limit") {
+		n, err := strconv.Atoi(q.Get("limit"))
+		if err != nil || n < 1 || n > maxPage {
+			return nil, bad("IMG.0001", "The request message format is invalid: limit.")
 		}
-		if q.Has("name") && q.Get("name") != i.Name || q.Get("status") != "" && q.Get("status") != i.Status {
-			continue
-		}
-		out = append(out, i.view())
+		limit = n
 	}
-	return map[string]any{"images": out}
+	all, out := m.Images(), []map[string]any{}
+	if id := q.Get("marker"); id != "" {
+		at := slices.IndexFunc(all, func(i Image) bool { return i.ID == id })
+		if at < 0 {
+			return nil, bad("IMG.0001", "The request message format is invalid: marker.")
+		}
+		all = all[at+1:]
+	}
+	for _, i := range all {
+		if i.listed(q) && len(out) < limit {
+			out = append(out, i.view())
+		}
+	}
+	return map[string]any{"images": out}, nil
+}
+
+func (i Image) listed(q url.Values) bool {
+	for field, value := range map[string]string{"id": i.ID, "name": i.Name, "status": i.Status, "__imagetype": "private"} {
+		if q.Get(field) != "" && q.Get(field) != value {
+			return false
+		}
+	}
+	return !q.Has("name") || q.Get("name") == i.Name
 }
 
 func (i Image) view() map[string]any {

@@ -100,7 +100,7 @@ func (q *createRequest) checkOS() *apiError {
 		return bad("IMG.0122", "The OS type is not allowed for a system disk image.")
 	case q.OSVersion == nil || strings.TrimSpace(*q.OSVersion) == "":
 		return bad("IMG.0159", "The os_version parameter is required.")
-	case len(*q.OSVersion) > 255 || strings.ContainsAny(*q.OSVersion, "\r\n<>"):
+	case strings.ContainsAny(strings.TrimSpace(*q.OSVersion), "\r\n<>"):
 		return bad("IMG.0056", "The OS version is invalid.")
 	}
 	return nil
@@ -163,7 +163,7 @@ func (q *createRequest) checkHardware() *apiError {
 		return bad("IMG.0141", "The firmware type is invalid.")
 	}
 	if q.License != "" {
-		windows := q.OSVersion != nil && strings.HasPrefix(strings.TrimSpace(*q.OSVersion), "Windows")
+		windows := q.OSVersion != nil && strings.Contains(strings.ToLower(*q.OSVersion), "windows")
 		if !windows || q.License != "platform" && q.License != "byol" {
 			return bad("IMG.0001", "The request message format is invalid: license_type.")
 		}

@@ -191,6 +191,9 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, service string) 
 	case f != nil && f.DropBefore:
 		panic(http.ErrAbortHandler)
 	case f != nil && f.Status != 0:
+		if f.Drop {
+			s.dispatch(service, f, discard{http.Header{}}, r)
+		}
 		f.answer(sw, r, service)
 		return
 	case f != nil && f.Drop:
