@@ -47,7 +47,7 @@ func TestRequestForm(t *testing.T) {
 			}
 			c, err := uploader.NewClient(opts...)
 			require.NoError(t, err)
-			_, err = c.PutBytes(context.Background(), "images", "a/k", []byte("hello"))
+			_, err = c.PutObject(context.Background(), "images", "a/k", []byte("hello"))
 			require.NoError(t, err)
 			require.Len(t, rec.reqs, 1)
 			r := rec.reqs[0]
@@ -109,7 +109,7 @@ func TestCredentialsAgain(t *testing.T) {
 		return 0, ""
 	}
 	for range 4 {
-		_, err = c.PutBytes(context.Background(), "images", "k", []byte("x"))
+		_, err = c.PutObject(context.Background(), "images", "k", []byte("x"))
 		require.NoError(t, err)
 	}
 	assert.EqualValues(t, 2, asked.Load())
@@ -122,7 +122,7 @@ func TestCredentialsAgain(t *testing.T) {
 	require.NoError(t, err)
 	asked.Store(0)
 	for range 2 {
-		_, err = near.PutBytes(context.Background(), "images", "k", []byte("x"))
+		_, err = near.PutObject(context.Background(), "images", "k", []byte("x"))
 		require.NoError(t, err)
 	}
 	assert.EqualValues(t, 2, asked.Load(), "within the window they are asked for each time")
@@ -131,7 +131,7 @@ func TestCredentialsAgain(t *testing.T) {
 	none, err := uploader.NewClient(uploader.WithEndpoint(s.endpoint), uploader.WithRegion(s.region),
 		uploader.WithCredentials(func(context.Context) (uploader.Credentials, error) { return uploader.Credentials{}, boom }))
 	require.NoError(t, err)
-	_, err = none.PutBytes(context.Background(), "images", "k", nil)
+	_, err = none.PutObject(context.Background(), "images", "k", nil)
 	require.ErrorIs(t, err, uploader.ErrCredentials)
 	require.ErrorIs(t, err, boom)
 }
@@ -214,7 +214,7 @@ func TestPermanent(t *testing.T) {
 			f, s := newFake(t)
 			f.refuse = func(*http.Request) (int, string) { return tc.status, tc.code }
 			c := s.client(t, uploader.WithRetries(3, time.Millisecond, time.Millisecond))
-			_, err := c.PutBytes(context.Background(), "images", "k", []byte("x"))
+			_, err := c.PutObject(context.Background(), "images", "k", []byte("x"))
 			var e *uploader.Error
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, tc.status, e.StatusCode)
@@ -233,11 +233,11 @@ func TestStalled(t *testing.T) {
 	s := gateway(t)
 	_, bad := newProxy(t, s, 1, faultStalled)
 	c := bad.client(t, uploader.WithStallTimeout(50*time.Millisecond), uploader.WithRetries(2, time.Millisecond, time.Millisecond))
-	_, err := c.PutBytes(context.Background(), "images", "k", make([]byte, mib))
+	_, err := c.PutObject(context.Background(), "images", "k", make([]byte, mib))
 	require.ErrorIs(t, err, uploader.ErrStalled)
 	_, slow := newProxy(t, s, 1, faultDrip)
 	c = slow.client(t, uploader.WithStallTimeout(time.Second), uploader.WithRetries(1, time.Millisecond, time.Millisecond))
-	_, err = c.PutBytes(context.Background(), "images", "k", make([]byte, mib))
+	_, err = c.PutObject(context.Background(), "images", "k", make([]byte, mib))
 	require.NoError(t, err)
 }
 
@@ -250,4 +250,20 @@ func TestPartSizeFor(t *testing.T) {
 		assert.Equal(t, tc.want, ps, "size %d", tc.size)
 		assert.LessOrEqual(t, (tc.size+ps-1)/ps, int64(uploader.MaxParts))
 	}
+}
+
+// TestProbesCareless: a service that does not compare digests, and one that
+// encrypts, are told apart from one that refuses.
+func TestProbesCareless(t *testing.T) {
+	f, s := newFake(t)
+	c := s.client(t)
+	_, err := c.PutObject(context.Background(), "images", "k", []byte("x"), uploader.WithContentMD5([16]byte{}))
+	require.NoError(t, err, "stored though the digest is wrong")
+	require.NoError(t, c.ProbeCopy(context.Background(), "images", "k"))
+	assert.False(t, f.upload, "ended again")
+	f.encrypt = true
+	info, err := c.PutObject(context.Background(), "images", "k", []byte("x"))
+	require.NoError(t, err)
+	assert.True(t, info.Encrypted)
+	require.NoError(t, c.ProbeCopy(context.Background(), "images", "k"))
 }

@@ -50,6 +50,7 @@ func conformance(t *testing.T, s site) {
 		{"SourceError", testSourceError},
 		{"Sparse", testSparse},
 		{"Small", testSmall},
+		{"Probes", testProbes},
 		{"BadInput", testBadInput},
 		{"Object", testObject},
 		{"Stale", testStale},
@@ -120,10 +121,12 @@ func testSourceError(t *testing.T, s site) {
 
 func testSmall(t *testing.T, s site) {
 	ctx, c, key := context.Background(), s.client(t), s.key()
-	etag, err := c.PutBytes(ctx, s.bucket, key, []byte("hello"))
+	put, err := c.PutObject(ctx, s.bucket, key, []byte("hello"))
 	require.NoError(t, err)
 	sum := md5.Sum([]byte("hello"))
-	assert.Equal(t, hex.EncodeToString(sum[:]), etag)
+	assert.Equal(t, hex.EncodeToString(sum[:]), put.ETag)
+	assert.EqualValues(t, 5, put.Size)
+	assert.False(t, put.Encrypted)
 	info, err := c.HeadObject(ctx, s.bucket, key)
 	require.NoError(t, err)
 	assert.EqualValues(t, 5, info.Size)
@@ -135,6 +138,25 @@ func testSmall(t *testing.T, s site) {
 	require.NoError(t, c.DeleteObject(ctx, s.bucket, key), "twice")
 	_, err = c.HeadObject(ctx, s.bucket, key)
 	require.ErrorIs(t, err, uploader.ErrNoSuchKey)
+}
+
+// testProbes: a wrong digest is refused, at the first attempt, and parts are
+// made by copying; neither leaves anything.
+func testProbes(t *testing.T, s site) {
+	ctx, c, key := context.Background(), s.client(t), s.key()
+	_, err := c.PutObject(ctx, s.bucket, key, []byte("hello"), uploader.WithContentMD5(md5.Sum([]byte("hallo"))))
+	require.ErrorIs(t, err, uploader.ErrBadDigest)
+	var e *uploader.Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, 1, e.Attempts)
+	assert.Equal(t, 400, e.StatusCode)
+	requireClean(t, s, key)
+	require.ErrorIs(t, c.ProbeCopy(ctx, s.bucket, key), uploader.ErrNoSuchKey)
+	_, err = c.PutObject(ctx, s.bucket, key, []byte("hello"))
+	require.NoError(t, err)
+	require.NoError(t, c.ProbeCopy(ctx, s.bucket, key))
+	requireClean(t, s, key, key)
+	assert.Equal(t, "hello", string(download(t, s, key)))
 }
 
 func testBadInput(t *testing.T, s site) {
@@ -188,14 +210,14 @@ func testStale(t *testing.T, s site) {
 func testObject(t *testing.T, s site) {
 	ctx, c, key := context.Background(), s.client(t), s.key()
 	data := noise(3, 300<<10+77) // TestReader reads it in tiny pieces many times
-	_, err := c.PutBytes(ctx, s.bucket, key, data)
+	_, err := c.PutObject(ctx, s.bucket, key, data)
 	require.NoError(t, err)
 	o, err := c.OpenObject(ctx, s.bucket, key, uploader.WithBlockSize(64<<10))
 	require.NoError(t, err)
 	require.NoError(t, iotest.TestReader(io.NewSectionReader(o, 0, o.Size()), data))
 	small, err := c.OpenObject(ctx, s.bucket, key, uploader.WithBlockSize(64<<10), uploader.WithReadAhead(0))
 	require.NoError(t, err)
-	_, err = c.PutBytes(ctx, s.bucket, key, noise(4, 300<<10+77))
+	_, err = c.PutObject(ctx, s.bucket, key, noise(4, 300<<10+77))
 	require.NoError(t, err)
 	_, err = small.ReadAt(make([]byte, 10), 200<<10)
 	require.ErrorIs(t, err, uploader.ErrObjectChanged)

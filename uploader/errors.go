@@ -45,6 +45,8 @@ var (
 	ErrSource = errors.New("uploader: source unreadable")
 	// ErrSourceChanged: the source changed while it was being uploaded.
 	ErrSourceChanged = errors.New("uploader: source changed during the upload")
+	// ErrCopyRefused: the service does not make parts by copying (see ProbeCopy).
+	ErrCopyRefused = errors.New("uploader: copying on the server refused")
 	// ErrObjectChanged: the object was replaced or removed while it was being read.
 	ErrObjectChanged = errors.New("uploader: object changed while reading")
 	// ErrLocked: another upload works on the same target with the same state.

@@ -275,7 +275,7 @@ func TestDamagedNeverStored(t *testing.T) {
 		u, err := uploader.New(c)
 		require.NoError(t, err)
 		key := s.key()
-		_, err = c.PutBytes(context.Background(), s.bucket, key, noise(1, 1000))
+		_, err = c.PutObject(context.Background(), s.bucket, key, noise(1, 1000))
 		require.Error(t, err)
 		_, err = u.UploadReaderAt(context.Background(), s.bucket, key, bytes.NewReader(noise(1, 6*mib)), 6*mib)
 		require.Error(t, err)
@@ -319,6 +319,7 @@ func TestZeroCopyRefused(t *testing.T) {
 		assert.EqualValues(t, 1, copies.Load(), "status %d is remembered", status)
 		assert.Zero(t, res.CopiedBytes)
 		require.True(t, bytes.Equal(src.bytes(), download(t, s, key)))
+		require.ErrorIs(t, bad.client(t).ProbeCopy(context.Background(), s.bucket, key), uploader.ErrCopyRefused)
 		requireClean(t, s, key, key)
 	}
 	requireNoZeros(t, s)

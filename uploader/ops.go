@@ -1,14 +1,9 @@
 package uploader
 
 import (
-	"bytes"
 	"context"
-	"crypto/md5"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"net/http"
 	"strings"
@@ -40,75 +35,6 @@ type BucketInfo struct {
 }
 
 func trimETag(s *string) string { return strings.ToLower(strings.Trim(aws.ToString(s), `"`)) }
-
-// PutBytes stores a small object in one piece: Content-MD5 sent, ETag compared,
-// retried. It returns the ETag.
-func (c *Client) PutBytes(ctx context.Context, bucket, key string, data []byte) (string, error) {
-	if err := CheckName(bucket, key); err != nil {
-		return "", err
-	}
-	sum := md5.Sum(data)
-	etag, _, err := c.put(ctx, bucket, key, bytes.NewReader(data), int64(len(data)), sum, "application/octet-stream")
-	return etag, err
-}
-
-// put is one PutObject with retries. encrypted reports that the ETag is no MD5.
-func (c *Client) put(ctx context.Context, bucket, key string, body io.ReadSeeker, n int64, sum [16]byte, contentType string) (
-	etag string, encrypted bool, err error,
-) {
-	t := target{op: "PutObject", bucket: bucket, key: key}
-	err = c.do(ctx, t, func(ctx context.Context) error {
-		if _, err := body.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		out, err := c.api.PutObject(ctx, &s3.PutObjectInput{
-			Bucket: &bucket, Key: &key, Body: body, ContentLength: &n,
-			ContentMD5: contentMD5(sum), ContentType: &contentType,
-		})
-		if err != nil {
-			return err
-		}
-		etag = trimETag(out.ETag)
-		encrypted, err = c.compare(ctx, bucket, etag, sum, string(out.ServerSideEncryption))
-		return err
-	})
-	var e *Error
-	if errors.As(err, &e) && e.StatusCode == 0 && errors.Is(err, ErrBadDigest) {
-		// The service took it without comparing, and what it has is not what
-		// was sent: nothing damaged stays.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-		defer cancel()
-		if derr := c.DeleteObject(clean, bucket, key); derr != nil {
-			err = errors.Join(err, cleanupError(derr))
-		}
-	}
-	return etag, encrypted, err
-}
-
-func contentMD5(sum [16]byte) *string {
-	return aws.String(base64.StdEncoding.EncodeToString(sum[:]))
-}
-
-// compare holds an ETag against the digest of what was sent. Where the bucket
-// encrypts, the ETag is something else and nothing can be said.
-func (c *Client) compare(ctx context.Context, bucket, etag string, sum [16]byte, sse string) (encrypted bool, err error) {
-	want := hex.EncodeToString(sum[:])
-	if etag == want {
-		return false, nil
-	}
-	if sse != "" || c.bucketEncrypts(ctx, bucket) {
-		return true, nil
-	}
-	return false, &markedError{ErrBadDigest, fmt.Errorf("stored with ETag %q, sent MD5 %s", clip(etag), want)}
-}
-
-// bucketEncrypts asks for default encryption; a service that does not answer
-// has none. It is asked only when an ETag differs.
-func (c *Client) bucketEncrypts(ctx context.Context, bucket string) bool {
-	out, err := c.api.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &bucket})
-	return err == nil && out.ServerSideEncryptionConfiguration != nil &&
-		len(out.ServerSideEncryptionConfiguration.Rules) > 0
-}
 
 // HeadObject describes an object; errors.Is(err, ErrNoSuchKey) if there is none.
 func (c *Client) HeadObject(ctx context.Context, bucket, key string) (*ObjectInfo, error) {

@@ -80,7 +80,7 @@ func (s *session) discard(ctx context.Context, st *state) error {
 		if err := s.c.AbortUpload(ctx, s.bucket, s.key, st.UploadID); err != nil {
 			return cleanupError(err)
 		}
-	} else if err := s.sweep(ctx, st.Created); err != nil {
+	} else if err := s.c.sweep(ctx, s.bucket, s.key, s.uploadID, st.Created); err != nil {
 		return cleanupError(err)
 	}
 	if st.ZeroKey != "" {
@@ -96,22 +96,22 @@ func cleanupError(err error) error { return fmt.Errorf("%w: %w", ErrCleanup, err
 // sweep aborts uploads of exactly this key that were created unseen: a request
 // whose answer was lost may have made one. It has no parts, as nobody knows
 // its id, and began when we asked; the minute is for clocks that differ.
-func (s *session) sweep(ctx context.Context, since time.Time) error {
-	for u, err := range s.c.Stale(ctx, s.bucket, s.key, time.Time{}) {
+func (c *Client) sweep(ctx context.Context, bucket, key, own string, since time.Time) error {
+	for u, err := range c.Stale(ctx, bucket, key, time.Time{}) {
 		if err != nil {
 			return err
 		}
-		if u.Key != s.key || u.UploadID == s.uploadID || u.Initiated.Before(since.Add(-time.Minute)) {
+		if u.Key != key || u.UploadID == own || u.Initiated.Before(since.Add(-time.Minute)) {
 			continue
 		}
-		parts, err := s.c.listParts(ctx, s.bucket, s.key, u.UploadID)
+		parts, err := c.listParts(ctx, bucket, key, u.UploadID)
 		if errors.Is(err, ErrNoSuchUpload) || err == nil && len(parts) > 0 {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if err := s.c.AbortUpload(ctx, s.bucket, s.key, u.UploadID); err != nil {
+		if err := c.AbortUpload(ctx, bucket, key, u.UploadID); err != nil {
 			return err
 		}
 	}
@@ -143,7 +143,7 @@ func (s *session) cleanup(ctx context.Context, failure error) error {
 		add(s.c.DeleteObject(ctx, s.bucket, s.zero.key))
 	}
 	if s.unsureCreate && !(keep && s.uploadID == "") {
-		add(s.sweep(ctx, s.started))
+		add(s.c.sweep(ctx, s.bucket, s.key, s.uploadID, s.started))
 	}
 	// State that still names something on the server stays for the next run.
 	if s.opt.store != nil && !keep && len(errs) == 0 {

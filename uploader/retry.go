@@ -101,10 +101,17 @@ var transientCodes = map[string]bool{
 	"TooManyRequests":           true,
 }
 
+// finalError is one that another attempt would not cure, whatever its kind.
+type finalError struct{ err error }
+
+func (e *finalError) Error() string { return e.err.Error() }
+func (e *finalError) Unwrap() error { return e.err }
+
 // retryable tells a passing failure from a permanent one.
 func retryable(err error) bool {
 	var src *sourceError
-	if errors.As(err, &src) || errors.Is(err, ErrCredentials) || errors.Is(err, ErrObjectChanged) {
+	var final *finalError
+	if errors.As(err, &src) || errors.As(err, &final) || errors.Is(err, ErrCredentials) || errors.Is(err, ErrObjectChanged) {
 		return false
 	}
 	if errors.Is(err, ErrBadDigest) || errors.Is(err, ErrStalled) {

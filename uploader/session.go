@@ -66,7 +66,7 @@ func (s *session) PutObject(ctx context.Context, in *s3.PutObjectInput, _ ...fun
 	if err := s.unchanged(); err != nil {
 		return nil, err
 	}
-	etag, enc, err := s.c.put(ctx, s.bucket, s.key, p.body(), p.n, p.sum, s.opt.contentType)
+	etag, enc, err := s.c.put(ctx, s.bucket, s.key, content{body: p.body(), n: p.n, sum: p.sum, kind: s.opt.contentType})
 	if err != nil {
 		return nil, err
 	}
@@ -86,29 +86,37 @@ func (s *session) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultip
 	if err := s.saveState(ctx); err != nil {
 		return nil, err
 	}
-	var out *s3.CreateMultipartUploadOutput
-	err := s.c.do(ctx, s.target("CreateMultipartUpload", 0), func(ctx context.Context) (err error) {
-		out, err = s.c.api.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-			Bucket: &s.bucket, Key: &s.key, ContentType: in.ContentType,
-		})
-		if err != nil {
-			s.unsureCreate = s.unsureCreate || ambiguous(err)
-			return err
-		}
-		if aws.ToString(out.UploadId) == "" {
-			return errors.New("the service gave no upload id")
-		}
-		return nil
-	})
+	id, sse, unsure, err := s.c.createUpload(ctx, s.bucket, s.key, in.ContentType)
+	s.unsureCreate = unsure
 	if err != nil {
 		return nil, err
 	}
-	s.encrypted.Store(out.ServerSideEncryption != "")
-	s.uploadID, s.created = *out.UploadId, true
+	s.encrypted.Store(sse)
+	s.uploadID, s.created = id, true
 	s.mu.Lock()
-	s.st.UploadID, s.st.Encrypted = s.uploadID, out.ServerSideEncryption != ""
+	s.st.UploadID, s.st.Encrypted = s.uploadID, sse
 	s.mu.Unlock()
-	return out, s.saveState(ctx)
+	return &s3.CreateMultipartUploadOutput{UploadId: &s.uploadID}, s.saveState(ctx)
+}
+
+// createUpload begins a multipart upload. unsure reports that an attempt whose
+// answer was lost may have begun one too.
+func (c *Client) createUpload(ctx context.Context, bucket, key string, contentType *string) (id string, encrypted, unsure bool, err error) {
+	err = c.do(ctx, target{op: "CreateMultipartUpload", bucket: bucket, key: key}, func(ctx context.Context) error {
+		out, err := c.api.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+			Bucket: &bucket, Key: &key, ContentType: contentType,
+		})
+		if err != nil {
+			unsure = unsure || ambiguous(err)
+			return err
+		}
+		if id = aws.ToString(out.UploadId); id == "" {
+			return errors.New("the service gave no upload id")
+		}
+		encrypted = out.ServerSideEncryption != ""
+		return nil
+	})
+	return id, encrypted, unsure, err
 }
 
 func (s *session) newState() *state {

@@ -99,7 +99,7 @@ func (u *Uploader) session(bucket, key string, size int64, opts []Option) (*sess
 		return nil, err
 	}
 	if opt.contentType == "" {
-		opt.contentType = "application/octet-stream"
+		opt.contentType = defaultContentType
 	}
 	ps, err := opt.partSizeFor(size)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
@@ -32,25 +33,12 @@ func (s *session) copyZeros(ctx context.Context, num int32, p *part) (etag strin
 	if ok, err := s.ensureZeros(ctx); !ok || err != nil {
 		return "", false, err
 	}
-	source := s.bucket + "/" + escapePath(s.zero.key)
-	err = s.c.do(withStall(ctx, 10*s.c.stall), s.target("UploadPartCopy", num), func(ctx context.Context) error {
-		in := &s3.UploadPartCopyInput{
-			Bucket: &s.bucket, Key: &s.key, UploadId: &s.uploadID, PartNumber: &num, CopySource: &source,
-		}
-		if p.n < s.partSize {
-			r := fmt.Sprintf("bytes=0-%d", p.n-1)
-			in.CopySourceRange = &r
-		}
-		out, err := s.c.api.UploadPartCopy(ctx, in)
-		if err != nil {
-			return err
-		}
-		if out.CopyPartResult == nil {
-			return io.ErrUnexpectedEOF // a cut answer
-		}
-		etag = trimETag(out.CopyPartResult.ETag)
-		return s.check(ctx, etag, p.sum, string(out.ServerSideEncryption))
-	})
+	rng := ""
+	if p.n < s.partSize {
+		rng = fmt.Sprintf("bytes=0-%d", p.n-1)
+	}
+	etag, err = s.c.copyPart(ctx, s.target("UploadPartCopy", num), s.uploadID, s.zero.key, rng,
+		func(etag, sse string) error { return s.check(ctx, etag, p.sum, sse) })
 	if err == nil {
 		return etag, true, nil
 	}
@@ -62,6 +50,29 @@ func (s *session) copyZeros(ctx context.Context, num int32, p *part) (etag strin
 		return "", false, nil
 	}
 	return "", false, err
+}
+
+// copyPart makes a part from an object of the same bucket, or from a range of it.
+func (c *Client) copyPart(ctx context.Context, t target, id, source, rng string, check func(etag, sse string) error) (etag string, err error) {
+	in := &s3.UploadPartCopyInput{
+		Bucket: &t.bucket, Key: &t.key, UploadId: &id, PartNumber: &t.part,
+		CopySource: aws.String(t.bucket + "/" + escapePath(source)),
+	}
+	if rng != "" {
+		in.CopySourceRange = &rng
+	}
+	err = c.do(withStall(ctx, 10*c.stall), t, func(ctx context.Context) error {
+		out, err := c.api.UploadPartCopy(ctx, in)
+		if err != nil {
+			return err
+		}
+		if out.CopyPartResult == nil {
+			return io.ErrUnexpectedEOF // a cut answer
+		}
+		etag = trimETag(out.CopyPartResult.ETag)
+		return check(etag, string(out.ServerSideEncryption))
+	})
+	return etag, err
 }
 
 // refusal: the service cannot copy, or not this; sending still works. A missing
@@ -103,7 +114,8 @@ func (s *session) ensureZeros(ctx context.Context) (bool, error) {
 	if err := s.saveState(ctx); err != nil {
 		return false, err
 	}
-	_, _, err := s.c.put(ctx, s.bucket, z.key, io.NewSectionReader(zeros{}, 0, s.partSize), s.partSize, sum, "application/octet-stream")
+	body := io.NewSectionReader(zeros{}, 0, s.partSize)
+	_, _, err := s.c.put(ctx, s.bucket, z.key, content{body: body, n: s.partSize, sum: sum, kind: defaultContentType})
 	if err != nil {
 		if refusal(err) {
 			z.refused = true // may write its object only, say
