@@ -162,6 +162,7 @@ type options struct {
 	rate        int64
 	store       Store
 	fingerprint string
+	check       func() error
 	failure     FailureMode
 	zeroCopy    bool
 	class       string
@@ -245,6 +246,17 @@ func WithStore(s Store) Option {
 func WithFingerprint(s string) Option {
 	return func(o *options) error {
 		o.fingerprint = s
+		return nil
+	}
+}
+
+// WithSourceCheck sets a function that is asked once all is sent and before the
+// object is completed: if the source changed meanwhile it returns an error, the
+// upload fails with ErrSourceChanged, and no object appears. Default: a file's
+// size, time of change and inode are compared, other sources are not checked.
+func WithSourceCheck(f func() error) Option {
+	return func(o *options) error {
+		o.check = f
 		return nil
 	}
 }
