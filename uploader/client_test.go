@@ -31,17 +31,19 @@ func TestRequestForm(t *testing.T) {
 	for _, k := range []string{"AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_ENDPOINT_URL_S3"} {
 		t.Setenv(k, "/nonexistent")
 	}
+	const unsigned = "UNSIGNED-PAYLOAD"
 	for _, tc := range []struct{ endpoint, host, path, sha string }{
-		{"https://obs.cn-north-4.myhuaweicloud.com", "images.obs.cn-north-4.myhuaweicloud.com", "/a/k", "UNSIGNED-PAYLOAD"},
-		{"", "images.obs.cn-north-4.myhuaweicloud.com", "/a/k", "UNSIGNED-PAYLOAD"},
-		{"http://127.0.0.1:9000", "127.0.0.1:9000", "/images/a/k", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"},
-		{"https://[::1]:9000", "[::1]:9000", "/images/a/k", "UNSIGNED-PAYLOAD"},
+		{"https://obs.cn-north-4.myhuaweicloud.com", "images.obs.cn-north-4.myhuaweicloud.com", "/a/k", unsigned},
+		{"", "images.obs.cn-north-4.myhuaweicloud.com", "/a/k", unsigned},
+		{"http://127.0.0.1:9000", "127.0.0.1:9000", "/images/a/k", unsigned},
+		{"https://[::1]:9000", "[::1]:9000", "/images/a/k", unsigned},
 		{"http://localhost:9000", "localhost:9000", "/images/a/k", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"},
 	} {
 		t.Run(tc.endpoint, func(t *testing.T) {
 			rec := &recorder{}
 			opts := []uploader.ClientOption{uploader.WithRegion("cn-north-4"),
-				uploader.WithStaticCredentials("AK", "SK", "TOKEN"), uploader.WithTransport(rec)}
+				uploader.WithStaticCredentials("AK", "SK", "TOKEN"), uploader.WithTransport(rec),
+				uploader.WithUnsignedPayload(tc.sha == unsigned)}
 			if tc.endpoint != "" {
 				opts = append(opts, uploader.WithEndpoint(tc.endpoint))
 			}
@@ -58,6 +60,7 @@ func TestRequestForm(t *testing.T) {
 			assert.Equal(t, tc.sha, r.Header.Get("X-Amz-Content-Sha256"))
 			assert.Equal(t, "TOKEN", r.Header.Get("X-Amz-Security-Token"))
 			assert.Contains(t, r.Header.Get("Authorization"), "/cn-north-4/s3/")
+			assert.Regexp(t, "SignedHeaders=[^,]*content-md5", r.Header.Get("Authorization"))
 			for k := range r.Header {
 				assert.False(t, strings.Contains(strings.ToLower(k), "checksum") || k == "X-Amz-Trailer", k)
 			}

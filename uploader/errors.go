@@ -49,6 +49,8 @@ var (
 	ErrCopyRefused = errors.New("uploader: copying on the server refused")
 	// ErrObjectChanged: the object was replaced or removed while it was being read.
 	ErrObjectChanged = errors.New("uploader: object changed while reading")
+	// ErrAnswer: the service answered what no service should, or far too much.
+	ErrAnswer = errors.New("uploader: answer makes no sense")
 	// ErrLocked: another upload works on the same target with the same state.
 	ErrLocked = errors.New("uploader: target is in use by another upload")
 	// ErrCleanup: something that was created could not be removed again.
@@ -100,6 +102,11 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// badAnswer is an answer that another attempt would not make better.
+func badAnswer(op, bucket, key, what string) error {
+	return &Error{Op: op, Bucket: bucket, Key: key, Err: &finalError{&markedError{ErrAnswer, errors.New(what)}}}
+}
 
 // sourceError marks an error of the caller's reader, so that it is never
 // mistaken for an error of the network and retried.
@@ -175,7 +182,7 @@ func (t target) cause(err error, status int, code string) error {
 	if errors.As(err, &changed) {
 		return changed
 	}
-	for _, s := range []error{ErrBadDigest, ErrStalled, ErrCredentials} {
+	for _, s := range []error{ErrBadDigest, ErrStalled, ErrCredentials, ErrAnswer, ErrSourceChanged} {
 		if errors.Is(err, s) {
 			return trimSDK(err, s)
 		}

@@ -22,6 +22,9 @@ type fakeStore struct {
 	silent  bool              // and no header says so
 	header  map[string]string // added to every answer
 	refuse  func(*http.Request) (status int, code string)
+	page    func(*http.Request) string // answer in place of the right one, "" for none
+
+	capitals bool // in ETags
 
 	mu      sync.Mutex // guards all below
 	objects map[string][]byte
@@ -44,7 +47,14 @@ func (f *fakeStore) etag(b []byte) string {
 	if f.encrypt {
 		sum[0] ^= 0xff
 	}
-	return hex.EncodeToString(sum[:])
+	return f.form(hex.EncodeToString(sum[:]))
+}
+
+func (f *fakeStore) form(etag string) string {
+	if f.capitals {
+		return strings.ToUpper(etag)
+	}
+	return etag
 }
 
 func (f *fakeStore) whole(key string) string {
@@ -59,7 +69,7 @@ func (f *fakeStore) whole(key string) string {
 		if f.encrypt {
 			s[0] ^= 0xff
 		}
-		return fmt.Sprintf("%x-%d", s, n)
+		return f.form(fmt.Sprintf("%x-%d", s, n))
 	}
 	return f.etag(b)
 }
@@ -80,6 +90,12 @@ func (f *fakeStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.refuse != nil {
 		if status, code := f.refuse(r); status != 0 {
 			f.fail(w, r, status, code)
+			return
+		}
+	}
+	if f.page != nil {
+		if text := f.page(r); text != "" {
+			_, _ = io.WriteString(w, text)
 			return
 		}
 	}

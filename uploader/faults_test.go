@@ -108,7 +108,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// unread, so the stall has an end of its own.
 		select {
 		case <-r.Context().Done():
-		case <-time.After(time.Second):
+		case <-time.After(2 * stallTimeout):
 		}
 		panic(http.ErrAbortHandler)
 	}
@@ -220,6 +220,10 @@ func (d *drip) Read(p []byte) (int, error) {
 	return d.r.Read(p)
 }
 
+// stallTimeout is longer than a busy machine keeps the gateway waiting for its
+// disk, and shorter than the proxy stalls.
+const stallTimeout = 1500 * time.Millisecond
+
 // TestFaults uploads through a proxy that spoils one request in twenty.
 func TestFaults(t *testing.T) {
 	n := 12
@@ -231,7 +235,7 @@ func TestFaults(t *testing.T) {
 	if !long() {
 		p.rate = 0.15 // few uploads have to meet every fault
 	}
-	c := bad.client(t, uploader.WithStallTimeout(400*time.Millisecond),
+	c := bad.client(t, uploader.WithStallTimeout(stallTimeout),
 		uploader.WithRetries(10, 2*time.Millisecond, 50*time.Millisecond))
 	u, err := uploader.New(c)
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -72,13 +73,22 @@ func unlockFile(file *os.File, path string) error {
 	return file.Close()
 }
 
+// maxState is far more than the state of 10000 parts takes; what is cut there
+// does not parse.
+const maxState = 16 << 20
+
 // Load implements Store.
 func (f *FileStore) Load(_ context.Context, name string) ([]byte, error) {
 	p, err := f.path(name, ".json")
 	if err != nil {
 		return nil, err
 	}
-	return os.ReadFile(p)
+	file, err := os.Open(p)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxState))
+	return data, errors.Join(err, file.Close())
 }
 
 // Save implements Store.

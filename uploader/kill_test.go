@@ -45,6 +45,9 @@ func killSource() *sparse {
 
 // child is one upload in a process of its own.
 func child() error {
+	if os.Getenv("FASTIMAGE_UPLOAD_CHILD") == "memory" {
+		return memoryUpload()
+	}
 	st, err := uploader.NewFileStore(os.Getenv("STATE"))
 	if err != nil {
 		return err

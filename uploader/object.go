@@ -91,6 +91,9 @@ func (c *Client) OpenObject(ctx context.Context, bucket, key string, opts ...Obj
 	if err != nil {
 		return nil, err
 	}
+	if info.ETag == "" {
+		return nil, badAnswer("HeadObject", bucket, key, "an object without an ETag cannot be held to it")
+	}
 	o.cache = 2*o.ahead + 4
 	obj := &Object{c: c, info: *info, opt: o, blocks: map[int64]*block{}, next: -1}
 	obj.ctx, obj.end = context.WithCancel(context.WithoutCancel(ctx))

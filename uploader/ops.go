@@ -34,7 +34,13 @@ type BucketInfo struct {
 	StorageClass string // "" if unknown
 }
 
-func trimETag(s *string) string { return strings.ToLower(strings.Trim(aws.ToString(s), `"`)) }
+// trimETag takes the quotes off. The rest stays as it is, as the service wants
+// it back so (in If-Match, and to complete an upload).
+func trimETag(s *string) string { return strings.Trim(aws.ToString(s), `"`) }
+
+// sameDigest compares an ETag with a digest, which a service may write in
+// capital letters.
+func sameDigest(etag, digest string) bool { return etag != "" && strings.EqualFold(etag, digest) }
 
 // HeadObject describes an object; errors.Is(err, ErrNoSuchKey) if there is none.
 func (c *Client) HeadObject(ctx context.Context, bucket, key string) (*ObjectInfo, error) {
@@ -68,17 +74,23 @@ func (c *Client) DeleteObject(ctx context.Context, bucket, key string) error {
 // HeadBucket reports whether the bucket exists and what the service tells about
 // it in one request.
 func (c *Client) HeadBucket(ctx context.Context, bucket string) (*BucketInfo, error) {
+	info, _, err := c.headBucket(ctx, bucket)
+	return info, err
+}
+
+func (c *Client) headBucket(ctx context.Context, bucket string) (info *BucketInfo, request string, err error) {
 	if err := checkBucket(bucket); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	info := &BucketInfo{Bucket: bucket}
-	err := c.do(ctx, target{op: "HeadBucket", bucket: bucket}, func(ctx context.Context) error {
+	info = &BucketInfo{Bucket: bucket}
+	err = c.do(ctx, target{op: "HeadBucket", bucket: bucket}, func(ctx context.Context) error {
 		out, err := c.api.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &bucket})
 		if err != nil {
 			return err
 		}
 		info.Region = aws.ToString(out.BucketRegion)
 		h := rawHeader(out.ResultMetadata)
+		request = requestID(h)
 		for _, name := range []string{"X-Obs-Storage-Class", "X-Amz-Storage-Class", "X-Default-Storage-Class"} {
 			if info.StorageClass == "" {
 				info.StorageClass = strings.ToUpper(h.Get(name))
@@ -90,9 +102,9 @@ func (c *Client) HeadBucket(ctx context.Context, bucket string) (*BucketInfo, er
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return info, nil
+	return info, request, nil
 }
 
 // rawHeader returns the answer's header, for fields the SDK does not know.
@@ -123,14 +135,14 @@ func (c *Client) BucketLocation(ctx context.Context, bucket string) (string, err
 // in the client's region and, if class is not "", has that storage class. What
 // the service does not tell, or the rights do not allow to ask, is let pass.
 func (c *Client) CheckBucket(ctx context.Context, bucket, class string) (*BucketInfo, error) {
-	info, err := c.HeadBucket(ctx, bucket)
+	info, request, err := c.headBucket(ctx, bucket)
 	if errors.Is(err, ErrAccessDenied) {
 		return &BucketInfo{Bucket: bucket}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	e := &Error{Op: "HeadBucket", Bucket: bucket, StatusCode: http.StatusOK}
+	e := &Error{Op: "HeadBucket", Bucket: bucket, StatusCode: http.StatusOK, RequestID: request}
 	if info.Region != "" && !strings.EqualFold(info.Region, c.region) {
 		e.Err = &markedError{ErrWrongRegion, fmt.Errorf("it is in %s, not in %s", clip(info.Region), c.region)}
 		return nil, e
@@ -151,6 +163,10 @@ func (c *Client) Objects(ctx context.Context, bucket, prefix string) iter.Seq2[O
 			out, err := c.listPage(ctx, bucket, prefix, marker)
 			if err != nil {
 				yield(ObjectInfo{}, err)
+				return
+			}
+			if n := len(out.Contents); n > 0 && aws.ToString(out.Contents[n-1].Key) <= aws.ToString(marker) {
+				yield(ObjectInfo{}, badAnswer("ListObjects", bucket, "", "the listing does not advance"))
 				return
 			}
 			for _, o := range out.Contents {

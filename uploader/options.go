@@ -21,14 +21,14 @@ type clientOptions struct {
 	transport   http.RoundTripper
 	roots       *x509.CertPool
 	path        *bool
-	unsigned    *bool
+	unsigned    bool
 	stall       time.Duration
 	retry       retryPolicy
 }
 
 func defaultClientOptions() *clientOptions {
 	return &clientOptions{
-		stall: 60 * time.Second,
+		stall: 60 * time.Second, unsigned: true,
 		retry: retryPolicy{attempts: 8, min: 300 * time.Millisecond, max: 20 * time.Second},
 	}
 }
@@ -114,11 +114,13 @@ func WithPathStyle(on bool) ClientOption {
 	}
 }
 
-// WithUnsignedPayload leaves bodies out of the signature; Content-MD5 is sent
-// in any case. Default: true over https, false over http.
+// WithUnsignedPayload leaves the SHA-256 of bodies out of the signature, which
+// covers their Content-MD5 in any case. Default: true. False is for a service
+// over http that refuses it, or where MD5 is not enough against someone on the
+// way who forges bodies on purpose.
 func WithUnsignedPayload(on bool) ClientOption {
 	return func(o *clientOptions) error {
-		o.unsigned = &on
+		o.unsigned = on
 		return nil
 	}
 }
@@ -160,6 +162,7 @@ type options struct {
 	rate        int64
 	store       Store
 	fingerprint string
+	check       func() error
 	failure     FailureMode
 	zeroCopy    bool
 	class       string
@@ -243,6 +246,17 @@ func WithStore(s Store) Option {
 func WithFingerprint(s string) Option {
 	return func(o *options) error {
 		o.fingerprint = s
+		return nil
+	}
+}
+
+// WithSourceCheck sets a function that is asked once all is sent and before the
+// object is completed: if the source changed meanwhile it returns an error, the
+// upload fails with ErrSourceChanged, and no object appears. Default: a file's
+// size, time of change and inode are compared, other sources are not checked.
+func WithSourceCheck(f func() error) Option {
+	return func(o *options) error {
+		o.check = f
 		return nil
 	}
 }

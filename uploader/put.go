@@ -109,10 +109,10 @@ func contentMD5(sum [16]byte) *string {
 // encrypts, the ETag is something else and nothing can be said.
 func (c *Client) compare(ctx context.Context, bucket, etag string, sum [16]byte, sse string) (encrypted bool, err error) {
 	want := hex.EncodeToString(sum[:])
-	if etag == want {
+	if sameDigest(etag, want) {
 		return false, nil
 	}
-	if sse != "" || c.bucketEncrypts(ctx, bucket) {
+	if etag != "" && (sse != "" || c.bucketEncrypts(ctx, bucket)) {
 		return true, nil
 	}
 	return false, &markedError{ErrBadDigest, fmt.Errorf("stored with ETag %q, sent MD5 %s", clip(etag), want)}

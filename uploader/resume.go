@@ -37,7 +37,7 @@ func (s *session) prepare(ctx context.Context) (finished bool, err error) {
 	}
 	s.st, s.uploadID, s.created = st, st.UploadID, true
 	s.existing, s.partSize = parts, st.PartSize
-	s.zero.key = st.ZeroKey
+	s.zero.key, s.zero.refused = st.ZeroKey, st.NoCopy
 	s.encrypted.Store(st.Encrypted)
 	return false, nil
 }
@@ -48,7 +48,8 @@ func (s *session) gone(ctx context.Context, st *state) (finished bool, err error
 	if st.FinalETag != "" && st.Fingerprint != "" {
 		s.encrypted.Store(st.Encrypted)
 		info, err := s.c.HeadObject(ctx, s.bucket, s.key)
-		if err == nil && info.Size == st.FinalSize && (info.ETag == st.FinalETag || st.Encrypted) {
+		if err == nil && info.Size == st.FinalSize && (sameDigest(info.ETag, st.FinalETag) ||
+			st.Encrypted && info.Modified.After(st.Created.Add(-time.Minute))) {
 			s.finishedBefore(st, info)
 			return true, nil
 		}

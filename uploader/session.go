@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -99,6 +98,10 @@ func (s *session) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultip
 	return &s3.CreateMultipartUploadOutput{UploadId: &s.uploadID}, s.saveState(ctx)
 }
 
+// maxUploadID is far more than any service's ids have; they are kept in the
+// state and sent with every part.
+const maxUploadID = 4096
+
 // createUpload begins a multipart upload. unsure reports that an attempt whose
 // answer was lost may have begun one too.
 func (c *Client) createUpload(ctx context.Context, bucket, key string, contentType *string) (id string, encrypted, unsure bool, err error) {
@@ -110,8 +113,10 @@ func (c *Client) createUpload(ctx context.Context, bucket, key string, contentTy
 			unsure = unsure || ambiguous(err)
 			return err
 		}
-		if id = aws.ToString(out.UploadId); id == "" {
-			return errors.New("the service gave no upload id")
+		if id = aws.ToString(out.UploadId); id == "" || len(id) > maxUploadID {
+			n := len(id)
+			id = ""
+			return badAnswer("CreateMultipartUpload", bucket, key, fmt.Sprintf("upload id of %d bytes", n))
 		}
 		encrypted = out.ServerSideEncryption != ""
 		return nil
@@ -192,7 +197,7 @@ func (s *session) present(num int32, p *part) (string, bool) {
 		return "", false
 	}
 	sum := hex.EncodeToString(p.sum[:])
-	if have.etag == sum {
+	if sameDigest(have.etag, sum) {
 		return have.etag, true
 	}
 	s.mu.Lock()
@@ -207,7 +212,7 @@ func (s *session) present(num int32, p *part) (string, bool) {
 // notePart remembers what an ETag stands for where it is no MD5.
 func (s *session) notePart(ctx context.Context, num int32, p *part, etag string) error {
 	sum := hex.EncodeToString(p.sum[:])
-	if s.opt.store == nil || etag == sum {
+	if s.opt.store == nil || sameDigest(etag, sum) {
 		return nil
 	}
 	s.mu.Lock()
@@ -266,12 +271,12 @@ func (s *session) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMu
 		return nil, err
 	}
 	s.etag, s.stored, s.done = etag, size, true
-	if etag != want && !s.encrypted.Load() && !s.c.bucketEncrypts(ctx, s.bucket) {
+	if !sameDigest(etag, want) && !s.encrypted.Load() && !s.c.bucketEncrypts(ctx, s.bucket) {
 		s.damaged = true
 		return nil, s.target("CompleteMultipartUpload", 0).wrap(&markedError{
 			ErrBadDigest, fmt.Errorf("stored with ETag %q, sent %q", clip(etag), want)}, 1)
 	}
-	if etag != want {
+	if !sameDigest(etag, want) {
 		s.encrypted.Store(true)
 	}
 	return &s3.CompleteMultipartUploadOutput{ETag: &etag}, nil
@@ -311,7 +316,7 @@ func (s *session) complete(ctx context.Context, parts *types.CompletedMultipartU
 
 // ours recognises the object that we completed.
 func (s *session) ours(info *ObjectInfo, want string, size int64) bool {
-	return info.Size == size && (info.ETag == want || s.encrypted.Load() && info.Modified.After(s.started.Add(-time.Minute)))
+	return info.Size == size && (sameDigest(info.ETag, want) || s.encrypted.Load() && info.Modified.After(s.started.Add(-time.Minute)))
 }
 
 // finalETag is md5(concatenated part MD5s)-N.
@@ -334,6 +339,11 @@ func (s *session) AbortMultipartUpload(ctx context.Context, _ *s3.AbortMultipart
 
 // unchanged compares the source with what it was when the upload began.
 func (s *session) unchanged() error {
+	if s.opt.check != nil {
+		if err := s.opt.check(); err != nil {
+			return s.target("Upload", 0).wrap(&markedError{ErrSourceChanged, err}, 1)
+		}
+	}
 	if s.stat == nil || s.first == "" || s.identity() == s.first {
 		return nil
 	}

@@ -3,7 +3,9 @@ package uploader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,13 +18,16 @@ type Upload struct {
 	Initiated             time.Time
 }
 
+// maxPages bounds a listing of uploads, which is a thousand a page.
+const maxPages = 1000
+
 // Stale lists the unfinished uploads of keys with that prefix that began before
 // a time (the zero time: all of them). It can be ranged over again; an error
 // comes at most once and last.
 func (c *Client) Stale(ctx context.Context, bucket, prefix string, before time.Time) iter.Seq2[Upload, error] {
 	return func(yield func(Upload, error) bool) {
 		var keyMarker, idMarker *string
-		for {
+		for range maxPages {
 			out, err := c.listUploads(ctx, bucket, prefix, keyMarker, idMarker)
 			if err != nil {
 				yield(Upload{}, err)
@@ -37,11 +42,16 @@ func (c *Client) Stale(ctx context.Context, bucket, prefix string, before time.T
 					return
 				}
 			}
-			if !aws.ToBool(out.IsTruncated) || aws.ToString(out.NextKeyMarker) == "" {
+			key, id := aws.ToString(out.NextKeyMarker), aws.ToString(out.NextUploadIdMarker)
+			if !aws.ToBool(out.IsTruncated) || key == "" {
 				return
 			}
-			keyMarker, idMarker = out.NextKeyMarker, out.NextUploadIdMarker
+			if key == aws.ToString(keyMarker) && id == aws.ToString(idMarker) {
+				break
+			}
+			keyMarker, idMarker = &key, &id
 		}
+		yield(Upload{}, badAnswer("ListMultipartUploads", bucket, "", "the listing does not end"))
 	}
 }
 
@@ -99,6 +109,7 @@ type remotePart struct {
 func (c *Client) listParts(ctx context.Context, bucket, key, id string) (map[int32]remotePart, error) {
 	parts := map[int32]remotePart{}
 	var marker *string
+	last := 0
 	for {
 		var out *s3.ListPartsOutput
 		err := c.do(ctx, target{op: "ListParts", bucket: bucket, key: key}, func(ctx context.Context) (err error) {
@@ -111,12 +122,18 @@ func (c *Client) listParts(ctx context.Context, bucket, key, id string) (map[int
 			return nil, err
 		}
 		for _, p := range out.Parts {
-			parts[aws.ToInt32(p.PartNumber)] = remotePart{trimETag(p.ETag), aws.ToInt64(p.Size)}
+			if n := aws.ToInt32(p.PartNumber); n >= 1 && n <= MaxParts {
+				parts[n] = remotePart{trimETag(p.ETag), aws.ToInt64(p.Size)}
+			}
 		}
-		next := aws.ToString(out.NextPartNumberMarker)
-		if !aws.ToBool(out.IsTruncated) || next == "" || next == aws.ToString(marker) || len(parts) > MaxParts {
+		if !aws.ToBool(out.IsTruncated) {
 			return parts, nil
 		}
-		marker = &next
+		marker = out.NextPartNumberMarker
+		next, err := strconv.Atoi(aws.ToString(marker))
+		if err != nil || next <= last || next > MaxParts {
+			return nil, badAnswer("ListParts", bucket, key, fmt.Sprintf("the listing goes on at %q after %d", clip(aws.ToString(marker)), last))
+		}
+		last = next
 	}
 }

@@ -43,6 +43,7 @@ type state struct {
 	Fingerprint string               `json:"fingerprint,omitempty"`
 	Created     time.Time            `json:"created"`
 	ZeroKey     string               `json:"zero_key,omitempty"`
+	NoCopy      bool                 `json:"no_copy,omitempty"` // the service does not copy
 	Encrypted   bool                 `json:"encrypted,omitempty"`
 	Parts       map[int32]storedPart `json:"parts,omitempty"` // encrypted buckets only
 	FinalETag   string               `json:"final_etag,omitempty"`
@@ -71,11 +72,20 @@ func loadState(ctx context.Context, store Store, name string) (st *state, reason
 	if err != nil {
 		return nil, "", fmt.Errorf("uploader: loading the state: %w", err)
 	}
-	st = new(state)
-	if err := json.Unmarshal(data, st); err != nil || st.Version != stateVersion {
+	if st = parseState(data); st == nil {
 		return nil, "the state is damaged or of another version", nil
 	}
 	return st, "", nil
+}
+
+// parseState returns nil for what is no state of ours.
+func parseState(data []byte) *state {
+	st := new(state)
+	if err := json.Unmarshal(data, st); err != nil || st.Version != stateVersion ||
+		len(st.UploadID) > maxUploadID || st.ZeroKey != "" && !isZeroKey(st.ZeroKey) || st.Size < 0 || st.FinalSize < 0 {
+		return nil
+	}
+	return st
 }
 
 func (s *session) saveState(ctx context.Context) error {

@@ -2,7 +2,9 @@ package uploader
 
 import (
 	"context"
+	"errors"
 	"io"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -78,7 +80,7 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, w.explain(ctx, err)
 	}
-	resp.Body = &receivedBody{rc: resp.Body, ctx: ctx, dog: w, cancel: cancel}
+	resp.Body = &receivedBody{rc: resp.Body, ctx: ctx, dog: w, cancel: cancel, left: answerLimit(req, resp)}
 	return resp, nil
 }
 
@@ -193,16 +195,38 @@ func (b *sentBody) done() {
 
 func (b *sentBody) Close() error { return b.rc.Close() }
 
+const (
+	// More than the largest listing: a thousand keys of 1024 bytes, all escaped.
+	maxAnswer      = 8 << 20
+	maxErrorAnswer = 256 << 10
+)
+
+// answerLimit bounds what is parsed; the content of an object is read by its
+// length, into a buffer that is there.
+func answerLimit(req *http.Request, resp *http.Response) int64 {
+	switch {
+	case resp.StatusCode >= 300:
+		return maxErrorAnswer
+	case req.Header.Get("Range") != "":
+		return math.MaxInt64
+	}
+	return maxAnswer
+}
+
 // receivedBody is an answer's body on its way in.
 type receivedBody struct {
 	rc     io.ReadCloser
 	ctx    context.Context // of this attempt alone
 	dog    *watchdog
 	cancel context.CancelCauseFunc
+	left   int64
 }
 
 func (b *receivedBody) Read(p []byte) (int, error) {
 	n, err := b.rc.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, &finalError{&markedError{ErrAnswer, errors.New("too long")}}
+	}
 	if n > 0 {
 		b.dog.touch()
 	}

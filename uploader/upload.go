@@ -208,6 +208,12 @@ func (s *session) identity() string {
 	if err != nil {
 		return ""
 	}
+	return FileFingerprint(fi)
+}
+
+// FileFingerprint is the identity of a file for WithFingerprint: its size, time
+// of change and inode.
+func FileFingerprint(fi fs.FileInfo) string {
 	return fmt.Sprintf("file:%d:%d:%d", fi.Size(), fi.ModTime().UnixNano(), inode(fi))
 }
 

@@ -44,10 +44,12 @@ func (s *session) copyZeros(ctx context.Context, num int32, p *part) (etag strin
 	}
 	if refusal(err) {
 		// A range of the source may be refused where the whole is not.
+		if p.n < s.partSize {
+			return "", false, nil
+		}
 		s.zero.mu.Lock()
-		s.zero.refused = s.zero.refused || p.n == s.partSize
-		s.zero.mu.Unlock()
-		return "", false, nil
+		defer s.zero.mu.Unlock()
+		return "", false, s.noCopy(ctx)
 	}
 	return "", false, err
 }
@@ -89,6 +91,16 @@ func refusal(err error) bool {
 	return errors.Is(err, ErrBadDigest) || errors.Is(err, ErrNoSuchKey)
 }
 
+// noCopy remembers, for later runs too, that the service does not copy; s.zero.mu
+// is held.
+func (s *session) noCopy(ctx context.Context) error {
+	s.zero.refused = true
+	s.mu.Lock()
+	s.st.NoCopy = true
+	s.mu.Unlock()
+	return s.saveState(ctx)
+}
+
 // ensureZeros makes the zero object once.
 func (s *session) ensureZeros(ctx context.Context) (bool, error) {
 	z := &s.zero
@@ -101,7 +113,7 @@ func (s *session) ensureZeros(ctx context.Context) (bool, error) {
 	if z.key != "" {
 		// An earlier run made it, or was about to.
 		info, err := s.c.HeadObject(ctx, s.bucket, z.key)
-		if err == nil && info.Size == s.partSize && (info.ETag == hex.EncodeToString(sum[:]) || s.encrypted.Load()) {
+		if err == nil && info.Size == s.partSize && (sameDigest(info.ETag, hex.EncodeToString(sum[:])) || s.encrypted.Load()) {
 			z.ready = true
 			return true, nil
 		}
@@ -118,8 +130,7 @@ func (s *session) ensureZeros(ctx context.Context) (bool, error) {
 	_, _, err := s.c.put(ctx, s.bucket, z.key, content{body: body, n: s.partSize, sum: sum, kind: defaultContentType})
 	if err != nil {
 		if refusal(err) {
-			z.refused = true // may write its object only, say
-			return false, nil
+			return false, s.noCopy(ctx) // may write its object only, say
 		}
 		return false, err
 	}
@@ -127,11 +138,17 @@ func (s *session) ensureZeros(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
+const zeroName = ".zeros-"
+
+// isZeroKey keeps a state that was tampered with from naming another object to
+// remove.
+func isZeroKey(key string) bool { return strings.HasPrefix(path.Base(key), zeroName) }
+
 // zeroKey names the zero object beside the object, under a name of its own.
 func zeroKey(key string) string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	name := ".zeros-" + hex.EncodeToString(b[:])
+	name := zeroName + hex.EncodeToString(b[:])
 	if dir := path.Dir(key); dir != "." && dir != "/" && len(dir)+1+len(name) <= maxKeyBytes {
 		return dir + "/" + name
 	}
