@@ -88,5 +88,19 @@ func (s *source) encode(ctx context.Context, out *output, opts ...zvhd2.Option) 
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("disk %s, data %s, file %s, %s", size(sum.DiskSize), size(sum.DataBytes), size(sum.FileSize), "blocks: "+cmp.Or(sum.Levels.String(), "none")), nil
+	return fmt.Sprintf("disk %s, data %s, file %s, %s", size(sum.DiskSize), size(sum.DataBytes), size(sum.FileSize), chosen(sum.Levels)), nil
+}
+
+// chosen says how many blocks were compressed at which level.
+func chosen(l zvhd2.LevelCounts) string {
+	var parts []string
+	for _, c := range []struct {
+		name string
+		n    int64
+	}{{"fastest", l.Fastest}, {"default", l.Default}, {"better", l.Better}, {"best", l.Best}, {"incompressible", l.Stored}} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.name))
+		}
+	}
+	return "blocks: " + cmp.Or(strings.Join(parts, ", "), "none")
 }
