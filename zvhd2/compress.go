@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,23 @@ type LevelCounts struct {
 	Fastest, Default, Better, Best int64 // compressed at that level
 	Stored                         int64 // found incompressible and stored as they are
 	Carried                        int64 // taken over from the input unchanged
+}
+
+// String lists the counts that are not zero, such as "12 default, 3 incompressible".
+func (c LevelCounts) String() string {
+	var parts []string
+	for _, p := range []struct {
+		name string
+		n    int64
+	}{
+		{"fastest", c.Fastest}, {"default", c.Default}, {"better", c.Better}, {"best", c.Best},
+		{"incompressible", c.Stored}, {"taken over", c.Carried},
+	} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.name))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // add counts the block that a slot's tag describes.

@@ -63,12 +63,7 @@ func DecodeTo(ctx context.Context, w io.Writer, r *Reader, opts ...Option) error
 		workers: o.workers,
 		depth:   depthFor(o.workers),
 		produce: func(emit func(func(*slot)) error) error {
-			for b := r.bitmap.next(0, r.foot.maxBlk, true); b < r.foot.maxBlk; b = r.bitmap.next(b+1, r.foot.maxBlk, true) {
-				if err := emit(func(s *slot) { s.block = b }); err != nil {
-					return err
-				}
-			}
-			return nil
+			return r.storedBlocks(func(b int64) error { return emit(func(s *slot) { s.block = b }) })
 		},
 		work: func(worker int, s *slot) error {
 			if s.buf == nil {

@@ -74,7 +74,8 @@ func (t *optimizer) finish() *OptimizeReport {
 	r.Recompressed = r.StoredBlocks - r.Carried
 	r.SavedBytes = r.InputSize - r.FileSize
 	if r.Recompressed > 0 {
-		r.Changes = append(r.Changes, fmt.Sprintf("%d blocks compressed anew", r.Recompressed))
+		l.Carried = 0
+		r.Changes = append(r.Changes, fmt.Sprintf("%d blocks compressed anew (%s)", r.Recompressed, l))
 	}
 	if r.DroppedZeros > 0 {
 		r.Changes = append(r.Changes, fmt.Sprintf("%d stored blocks of zeros dropped", r.DroppedZeros))
@@ -102,9 +103,12 @@ func (t *optimizer) container(ctx context.Context, w io.Writer, ra io.ReaderAt, 
 	t.change(f.method == methodZlib, "zlib replaced by zstd")
 	t.change(f.blockSize != BlockSize, "blocks of %d MiB cut to 2 MiB", f.blockSize>>20)
 	t.change(eod, "stale checksum after the records renewed")
+	if err := t.layout(r); err != nil {
+		return err
+	}
 	var sum *Summary
 	if f.blockSize == BlockSize {
-		sum, err = t.carry(ctx, w, r, r.storedBlocks, r.entryOf)
+		sum, err = t.carry(ctx, w, r)
 	} else {
 		// Each block of the input is wanted by as many blocks of the output
 		// as there are workers, or the other way round.
@@ -116,6 +120,20 @@ func (t *optimizer) container(ctx context.Context, w io.Writer, ra io.ReaderAt, 
 	}
 	t.rep.Summary = *sum
 	return nil
+}
+
+// layout tells how the records lie in the input.
+func (t *optimizer) layout(r *Reader) error {
+	last, used, ordered := int64(0), int64(pageSize), true
+	err := r.storedBlocks(func(block int64) error {
+		e, err := r.entryOf(block)
+		ordered, last, used = ordered && e.offset > last, e.offset, used+e.length
+		return err
+	})
+	waste := r.foot.eodOffset() - used
+	t.change(!ordered, "blocks put in ascending order")
+	t.change(waste > 0, "%d bytes between the records dropped", waste)
+	return err
 }
 
 // readStale reports whether the checksum of the copy after the records is
@@ -140,7 +158,7 @@ func (r *Reader) storedBlocks(emit func(int64) error) error {
 }
 
 // carry writes the blocks of a file that has the output's block size.
-func (t *optimizer) carry(ctx context.Context, w io.Writer, r *Reader, blocks func(func(int64) error) error, find func(int64) (entry, error)) (*Summary, error) {
+func (t *optimizer) carry(ctx context.Context, w io.Writer, r *Reader) (*Summary, error) {
 	decs, err := newDecoders(t.o.workers, r.foot.method)
 	if err != nil {
 		return nil, err
@@ -149,10 +167,10 @@ func (t *optimizer) carry(ctx context.Context, w io.Writer, r *Reader, blocks fu
 	defer e.meter.stop()
 	return e.run(ctx,
 		func(emit func(func(*slot)) error) error {
-			return blocks(func(b int64) error { return emit(func(s *slot) { s.block = b }) })
+			return r.storedBlocks(func(b int64) error { return emit(func(s *slot) { s.block = b }) })
 		},
 		func(worker int, s *slot) error {
-			ent, err := find(s.block)
+			ent, err := r.entryOf(s.block)
 			if err != nil {
 				return err
 			}

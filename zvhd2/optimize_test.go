@@ -48,7 +48,7 @@ func TestOptimizeVectors(t *testing.T) {
 func TestOptimizeDropsZerosAndWaste(t *testing.T) {
 	d := newDisk(8*mib, map[int64][]byte{0: text(1, 8*mib)})
 	zero := make([]byte, 2*mib)
-	b := builder{size: d.size, block: 2 * mib, order: []int64{3, 1, 0, 2}, payload: func(n int64, raw []byte) []byte {
+	b := builder{size: d.size, block: 2 * mib, order: []int64{3, 1, 0, 2}, waste: 8192, payload: func(n int64, raw []byte) []byte {
 		if n == 2 {
 			raw = zero
 		}
@@ -58,6 +58,10 @@ func TestOptimizeDropsZerosAndWaste(t *testing.T) {
 	out, rep := optimized(t, file)
 	require.EqualValues(t, 1, rep.DroppedZeros)
 	require.EqualValues(t, 3, rep.Recompressed)
+	require.Equal(t, []string{
+		"stale checksum after the records renewed", "blocks put in ascending order", "32768 bytes between the records dropped",
+		"3 blocks compressed anew (3 default)", "1 stored blocks of zeros dropped",
+	}, rep.Changes)
 	checkContainer(t, out, d.size, [16]byte{}, 0, uint64(d.size/512/17/4)<<16|4<<8|17)
 	want := content(t, d, d.size)
 	clear(want[4*mib : 6*mib])

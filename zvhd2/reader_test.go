@@ -136,6 +136,7 @@ type builder struct {
 	full, zlib  bool
 	payload     func(block int64, raw []byte) []byte
 	order       []int64 // of stored blocks in the file; default ascending
+	waste       int     // bytes left behind each record
 }
 
 func (b builder) build(t testing.TB, d *disk) []byte {
@@ -208,6 +209,7 @@ func (b builder) build(t testing.TB, d *disk) []byte {
 		bitmap[blk/8] |= 1 << (blk % 8)
 		stored++
 		out = append(out, rec...)
+		out = append(out, noise(uint64(blk), b.waste)...)
 	}
 	put32(136, stored) // the checksum stays stale
 	out = append(out, foot...)

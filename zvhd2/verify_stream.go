@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 )
 
 // stream checks a ZVHD file, which ends at the first problem: no block can be
@@ -79,6 +80,35 @@ func (v *verifier) walk(ctx context.Context, f *footer) error {
 	if sc.eod < 0 {
 		_ = v.add(KindFile, fieldErr(v.r.size, "file", ErrTruncated, "no end of data"))
 	}
+	if err := v.indexAgainst(sc.entries); err != nil {
+		return err
+	}
 	v.r = sc.view
 	return v.payloads(ctx, sc.entries)
+}
+
+// indexAgainst holds the index of a file whose bitmap is of no use against the
+// records found. Without a footer to rely on there is no index to speak of.
+func (v *verifier) indexAgainst(found []entry) error {
+	if v.r.foot == nil {
+		return nil
+	}
+	for i := range v.r.foot.indexNum {
+		seg, err := v.r.loadSegment(i)
+		if err == nil {
+			err = v.unused(i, int64(len(seg)))
+		}
+		if err != nil {
+			return v.add(KindIndex, err)
+		}
+		for k, e := range seg {
+			n, ok := slices.BinarySearchFunc(found, e.block, func(f entry, block int64) int { return int(f.block - block) })
+			if e == (entry{}) && v.r.foot.fullIndex || ok && found[n] == e {
+				continue
+			}
+			at := v.r.entryOffset(i*entriesPerSeg + int64(k))
+			_ = v.add(KindIndex, blockErr(e.block, at, "index", ErrFormat, "no such record at %d", e.offset))
+		}
+	}
+	return nil
 }

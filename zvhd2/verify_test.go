@@ -90,6 +90,29 @@ func TestVerifyListsEveryProblem(t *testing.T) {
 	}
 }
 
+// TestVerifyIndexWithoutBitmap damages the index of a file whose bitmap is of
+// no use.
+func TestVerifyIndexWithoutBitmap(t *testing.T) {
+	d := sampleDisk()
+	for _, full := range []bool{false, true} {
+		file := builder{size: d.size + 324, block: 2 * mib, full: full, payload: payloads["one frame"]}.build(t, d)
+		bitmap := len(file) - 8192
+		index := bitmap - 512<<10
+		file[bitmap] ^= 1
+		rep := verify(t, file)
+		require.Len(t, rep.Problems, 1)
+		require.Equal(t, zvhd2.KindBitmap, rep.Problems[0].Kind)
+
+		file[index+16+8] ^= 64 // block 1
+		file[bitmap-1] = 1     // unused
+		rep = verify(t, file)
+		require.Len(t, rep.Problems, 3)
+		require.Equal(t, zvhd2.KindIndex, rep.Problems[0].Kind)
+		require.EqualValues(t, index+16, rep.Problems[0].Offset)
+		require.EqualValues(t, 65, rep.Problems[0].Block)
+	}
+}
+
 // TestCorruption changes each field of each structure, with the checksum put
 // right, and holds what opening, reading and verifying make of it.
 func TestCorruption(t *testing.T) {

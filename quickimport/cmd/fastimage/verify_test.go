@@ -64,6 +64,28 @@ func TestVerifyAndOptimize(t *testing.T) {
 		require.Contains(t, r.stderr, "lost: blocks ")
 		require.Zero(t, fastimage(t, nil, "verify", out).code)
 	})
+	t.Run("report", func(t *testing.T) {
+		out := filepath.Join(t.TempDir(), "out.zvhd2")
+		head := []string{"format", "input_size", "disk_size", "file_size", "blocks", "stored_blocks", "levels"}
+		r := fastimage(t, nil, "optimize", "--json", "--level", "auto", good, out)
+		require.Zero(t, r.code, r.stderr)
+		require.Equal(t, append(head[:7:7], "saved_bytes", "dropped_zeros", "changes"), keys(t, r.stdout))
+		data, err := os.ReadFile(good)
+		require.NoError(t, err)
+		cut := filepath.Join(t.TempDir(), "cut.zvhd2")
+		require.NoError(t, os.WriteFile(cut, data[:3*4096], 0o600))
+		r = fastimage(t, nil, "optimize", "--json", "--recover", "-f", cut, out)
+		require.Zero(t, r.code, r.stderr)
+		require.Equal(t, append(head[:7:7], "recovered", "complete", "cut_off", "cut_at", "lost", "perhaps_lost"), keys(t, r.stdout))
+		var rep struct {
+			CutOff      bool                        `json:"cut_off"`
+			PerhapsLost []struct{ First, Last int } `json:"perhaps_lost"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(r.stdout), &rep))
+		require.True(t, rep.CutOff)
+		require.NotEmpty(t, rep.PerhapsLost)
+		requireError(t, fastimage(t, nil, "optimize", "--json", good, "-"), exitUsage, "--json")
+	})
 	t.Run("no container", func(t *testing.T) {
 		require.Equal(t, exitFailed, fastimage(t, nil, "verify", disk).code)
 		requireError(t, fastimage(t, nil, "verify", t.TempDir()), exitFailed, "not a regular file")
