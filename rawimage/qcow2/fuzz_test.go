@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/qcow2"
 )
 
@@ -31,15 +32,15 @@ func seeds(f *testing.F) (list [][]byte) {
 		{"-o", "cluster_size=4k,preallocation=metadata"},
 	} {
 		args = append([]string{"convert", "-f", "raw", "-O", "qcow2"}, args...)
-		qemuImg(f, dir, append(args, raw, "disk.qcow2")...)
+		qemutest.Img(f, dir, append(args, raw, "disk.qcow2")...)
 		b, err := os.ReadFile(filepath.Join(dir, "disk.qcow2"))
 		require.NoError(f, err)
 		list = append(list, b)
 	}
 	require.NoError(f, os.WriteFile(filepath.Join(dir, "base"), disk, 0o600))
-	qemuImg(f, dir, "create", "-f", "qcow2", "-o", "cluster_size=512", "-b", "base", "-F", "raw", "disk.qcow2")
-	qemuIO(f, dir, "disk.qcow2", "write -P 1 1k 1k", "write -z 4k 1k")
-	qemuImg(f, dir, "snapshot", "-c", "one", "disk.qcow2")
+	qemutest.Img(f, dir, "create", "-f", "qcow2", "-o", "cluster_size=512", "-b", "base", "-F", "raw", "disk.qcow2")
+	qemutest.IO(f, dir, "qcow2", "disk.qcow2", "write -P 1 1k 1k", "write -z 4k 1k")
+	qemutest.Img(f, dir, "snapshot", "-c", "one", "disk.qcow2")
 	b, err := os.ReadFile(filepath.Join(dir, "disk.qcow2"))
 	require.NoError(f, err)
 	return append(list, b)

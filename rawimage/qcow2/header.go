@@ -2,11 +2,12 @@ package qcow2
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"strings"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // header is the header with its extensions, checked.
@@ -282,18 +283,6 @@ func clean(s string) string {
 	}, s)
 }
 
-// readFull fills p from off. The caller has checked that this is inside the
-// file, so a shorter answer is the source's failure.
 func readFull(ra io.ReaderAt, p []byte, off int64) error {
-	if len(p) == 0 {
-		return nil
-	}
-	n, err := ra.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("qcow2: read %d bytes at offset %d: %w", len(p), off, err)
+	return imagefmt.ReadFull("qcow2", ra, p, off, "image")
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/internal/qemutest"
 )
 
 // qemuInfo is what qemu-img info prints, as far as there is something to
@@ -39,7 +41,6 @@ type qemuInfo struct {
 
 // Info says what qemu-img info says.
 func TestInfo(t *testing.T) {
-	oracle(t, "qemu-img")
 	for name, steps := range map[string][]step{
 		"plain":        nil,
 		"version 2":    {img("create", "-f", "qcow2", "-o", "compat=0.10,cluster_size=4k", "disk.qcow2", "100k")},
@@ -61,19 +62,19 @@ func TestInfo(t *testing.T) {
 				steps = []step{img("create", "-f", "qcow2", "disk.qcow2", "100k")}
 			}
 			for _, s := range steps {
-				qemuImg(t, dir, s.args...)
+				qemutest.Img(t, dir, s.args...)
 			}
 			sameInfo(t, dir)
 		})
 	}
 	t.Run("dirty and corrupt", func(t *testing.T) {
 		dir := t.TempDir()
-		raw := sources[0].write(t, dir)
-		qemuImg(t, dir, "convert", "-O", "qcow2", raw, "disk.qcow2")
+		raw := pattern().Write(t, dir)
+		qemutest.Img(t, dir, "convert", "-O", "qcow2", raw, "disk.qcow2")
 		patch(t, filepath.Join(dir, "disk.qcow2"), 72, "\x00\x00\x00\x00\x00\x00\x00\x03")
 		sameInfo(t, dir)
-		same(t, dir, "disk.qcow2", false)
-		i := open(t, dir, "disk.qcow2").Info()
+		same(t, dir, false)
+		i := open(t, filepath.Join(dir, "disk.qcow2")).Info()
 		require.True(t, i.Dirty)
 		require.True(t, i.Corrupt)
 		require.Equal(t, []string{"dirty bit", "corrupt bit"}, i.Features)
@@ -83,8 +84,8 @@ func TestInfo(t *testing.T) {
 func sameInfo(t *testing.T, dir string) {
 	t.Helper()
 	var q qemuInfo
-	require.NoError(t, json.Unmarshal(qemuImg(t, dir, "info", "--output=json", "disk.qcow2"), &q))
-	i := open(t, dir, "disk.qcow2").Info()
+	require.NoError(t, json.Unmarshal(qemutest.Img(t, dir, "info", "--output=json", "disk.qcow2"), &q))
+	i := open(t, filepath.Join(dir, "disk.qcow2")).Info()
 	d := q.Specific.Data
 	require.Equal(t, q.VirtualSize, i.Size)
 	require.Equal(t, q.VirtualSize, i.HeaderSize)

@@ -1,186 +1,102 @@
 package qcow2_test
 
 import (
-	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/qcow2"
 )
 
-// variant is a way to make an image.
-type variant struct {
-	options    string // of qemu-img convert -o
-	compressed bool
-	coarser    bool // QEMU looks for holes in another file, the Reader does not
-}
-
-func (v variant) name() string {
-	return strings.NewReplacer("=", "-", ",", "+").Replace(fmt.Sprintf("%s,c=%t", v.options, v.compressed))
-}
-
-func (v variant) args(from, to string) []string {
-	args := []string{"convert", "-f", "raw", "-O", "qcow2", "-o", v.options}
-	if v.compressed {
-		args = append(args, "-c")
-	}
-	return append(args, from, to)
-}
+var compress = []string{"-c"}
 
 // variants crosses the options with cluster sizes of 2^bits.
-func variants(bits ...int) (list []variant) {
+func variants(bits ...int) (list []qemutest.Variant) {
 	for _, b := range bits {
-		size := fmt.Sprintf("cluster_size=%d", 1<<b)
+		size := fmt.Sprintf("cluster_size=%d,", 1<<b)
 		list = append(list,
-			variant{options: size + ",compat=0.10"},
-			variant{options: size + ",compat=0.10", compressed: true},
-			variant{options: size + ",compat=1.1"},
-			variant{options: size + ",compat=1.1,compression_type=zlib", compressed: true},
-			variant{options: size + ",compat=1.1,compression_type=zstd", compressed: true})
+			qemutest.Variant{Options: size + "compat=0.10"},
+			qemutest.Variant{Options: size + "compat=0.10", Flags: compress},
+			qemutest.Variant{Options: size + "compat=1.1"},
+			qemutest.Variant{Options: size + "compat=1.1,compression_type=zlib", Flags: compress},
+			qemutest.Variant{Options: size + "compat=1.1,compression_type=zstd", Flags: compress})
 		if b >= 14 {
 			list = append(list,
-				variant{options: size + ",extended_l2=on"},
-				variant{options: size + ",extended_l2=on", compressed: true},
-				variant{options: size + ",extended_l2=on,compression_type=zstd", compressed: true})
+				qemutest.Variant{Options: size + "extended_l2=on"},
+				qemutest.Variant{Options: size + "extended_l2=on", Flags: compress},
+				qemutest.Variant{Options: size + "extended_l2=on,compression_type=zstd", Flags: compress})
 		}
 	}
 	return list
 }
 
-// others are the options that have nothing to do with the cluster size.
-func others() []variant {
-	return []variant{
-		{options: "preallocation=metadata"},
-		{options: "preallocation=falloc"},
-		{options: "preallocation=full"},
-		{options: "preallocation=metadata,extended_l2=on"},
-		{options: "preallocation=metadata,cluster_size=4k,compat=0.10"},
-		{options: "lazy_refcounts=on"},
-		{options: "lazy_refcounts=on", compressed: true},
-		{options: "refcount_bits=1"},
-		{options: "refcount_bits=64"},
-		{options: "data_file=ext.data", coarser: true},
-		{options: "data_file=ext.data,cluster_size=512", coarser: true},
-		{options: "data_file=ext.data,extended_l2=on", coarser: true},
-		{options: "data_file=ext.data,data_file_raw=on", coarser: true},
-		{options: "data_file=ext.data,data_file_raw=on,lazy_refcounts=on,cluster_size=2M", coarser: true},
+// created are the options that have nothing to do with the cluster size and that
+// an empty image can be created with.
+func created() []qemutest.Variant {
+	list := qemutest.Options("compat=v2", "compat=v3", "preallocation=off", "preallocation=metadata", "preallocation=falloc", "preallocation=full",
+		"preallocation=metadata,extended_l2=on", "preallocation=falloc,extended_l2=on,cluster_size=2M",
+		"preallocation=metadata,cluster_size=4k,compat=0.10", "lazy_refcounts=on", "lazy_refcounts=on,extended_l2=on,cluster_size=16k",
+		"refcount_bits=1", "refcount_bits=2", "refcount_bits=4", "refcount_bits=8", "refcount_bits=16", "refcount_bits=32", "refcount_bits=64",
+		"refcount_bits=64,cluster_size=512")
+	// qemu-img looks for holes in the data file.
+	for _, opts := range []string{"", ",cluster_size=512", ",extended_l2=on", ",data_file_raw=on", ",data_file_raw=off,preallocation=metadata",
+		",data_file_raw=on,lazy_refcounts=on,cluster_size=2M", ",data_file_raw=on,preallocation=full"} {
+		list = append(list, qemutest.Variant{Options: "data_file=ext.data" + opts, Coarser: true})
 	}
+	return list
+}
+
+// converted are those that only a conversion has.
+func converted() (list []qemutest.Variant) {
+	for _, flags := range [][]string{{"-S", "0"}, {"-m", "16", "-W"}, {"-c", "-m", "16", "-W"}} {
+		for _, opts := range []string{"", "cluster_size=512", "extended_l2=on", "compression_type=zstd,cluster_size=2M", "lazy_refcounts=on,refcount_bits=1"} {
+			list = append(list, qemutest.Variant{Options: opts, Flags: flags})
+		}
+	}
+	return list
 }
 
 // The disk is, byte for byte, what qemu-img convert makes of the image, and
 // its data is where qemu-img map has it.
 func TestMatrix(t *testing.T) {
-	oracle(t, "qemu-img")
-	all := append(variants(9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21), others()...)
-	some := append(variants(9, 12, 14, 16, 21), others()...)
-	if testing.Short() {
-		all, some = some, append(variants(9, 16), others()...)
-	}
-	var ran atomic.Int64
-	t.Run("small", func(t *testing.T) {
-		for i, s := range sources {
-			raw := s.write(t, t.TempDir())
-			list := some
-			if i == 0 {
-				list = all
-			}
-			for _, v := range list {
-				t.Run(s.name+"/"+v.name(), func(t *testing.T) {
-					t.Parallel()
-					dir := t.TempDir()
-					qemuImg(t, dir, v.args(raw, "disk.qcow2")...)
-					same(t, dir, "disk.qcow2", v.coarser)
-					ran.Add(1)
-				})
-			}
-		}
+	m := &qemutest.Matrix{Format: "qcow2", Map: qemutest.MapExact, Open: func(t testing.TB, name string) qemutest.Image { return open(t, name) }}
+	t.Run("all", func(t *testing.T) {
+		small := qemutest.Small()
+		others := append(created(), converted()...)
+		m.Convert(t, small[:1], append(variants(9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21), others...))
+		m.Convert(t, small[1:4], append(variants(9, 12, 14, 16, 21), others...))
+		m.Convert(t, small[4:], append(variants(9, 16), qemutest.Thin(3, others)...))
+		large := append(variants(12, 16, 21), qemutest.Options("lazy_refcounts=on", "refcount_bits=1", "refcount_bits=64")...)
+		large = append(large, qemutest.Variant{Options: "data_file=ext.data,data_file_raw=on", Coarser: true})
+		m.Convert(t, []qemutest.Disk{qemutest.Over4GiB()}, large)
+		m.Convert(t, []qemutest.Disk{qemutest.Over2TiB()}, slices.DeleteFunc(large, func(v qemutest.Variant) bool {
+			// Hundreds of megabytes of tables, or a file that qemu-img reads whole.
+			return strings.Contains(v.Options, "cluster_size=4096") || strings.Contains(v.Options, "refcount") || v.Coarser
+		}))
+		m.Create(t, []int64{1000001, 3*mib + 512}, append(created(), variants(9, 14, 16, 21)[2]), true)
+		m.Create(t, []int64{2*tib + 512, 64 * tib}, qemutest.Options("cluster_size=2M", "cluster_size=64k", "cluster_size=64k,extended_l2=on"), false)
 	})
-	t.Run("large", func(t *testing.T) {
-		for _, s := range large {
-			raw := s.write(t, t.TempDir())
-			for _, v := range append(variants(12, 16, 21), others()[5:9]...) {
-				if s.size > tib && (strings.Contains(v.options, "cluster_size=4096") || strings.Contains(v.options, "refcount")) {
-					continue // hundreds of megabytes of tables
-				}
-				t.Run(s.name+"/"+v.name(), func(t *testing.T) {
-					t.Parallel()
-					dir := t.TempDir()
-					qemuImg(t, dir, v.args(raw, "disk.qcow2")...)
-					sameLarge(t, dir, "disk.qcow2", raw, s)
-					ran.Add(1)
-				})
-			}
+	t.Logf("%d combinations of disk and options compared with qemu-img", m.Ran())
+}
+
+// What qemu-img encrypts is refused by the name of the method.
+func TestEncrypted(t *testing.T) {
+	for format, name := range map[string]string{"luks": "LUKS", "aes": "AES"} {
+		dir := t.TempDir()
+		opts := "encrypt.format=" + format + ",encrypt.key-secret=s"
+		if format == "luks" {
+			opts += ",encrypt.iter-time=10,encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,encrypt.hash-alg=sha1,encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256"
 		}
-	})
-	t.Logf("%d combinations of disk and options compared with qemu-img", ran.Load())
-}
-
-// same compares an image with what qemu-img makes of it.
-func same(t *testing.T, dir, image string, coarser bool) {
-	t.Helper()
-	qemuImg(t, dir, "convert", "-O", "raw", image, "want.raw")
-	want, err := os.ReadFile(filepath.Join(dir, "want.raw"))
-	require.NoError(t, err)
-	r := open(t, dir, image)
-	require.Equal(t, int64(len(want)), r.Size())
-	got, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
-	require.NoError(t, err)
-	equal(t, want, got, "disk")
-	extents := data(t, r)
-	if wanted := qemuMap(t, dir, image); coarser {
-		covers(t, extents, wanted)
-	} else {
-		require.Equal(t, wanted, extents)
-	}
-	// What is not data is zeros: the disk put together from its extents.
-	again := make([]byte, len(want))
-	for _, e := range extents {
-		n, err := r.ReadAt(again[e.start:e.end], e.start)
-		require.NoError(t, err)
-		require.Equal(t, int(e.end-e.start), n)
-	}
-	equal(t, want, again, "data")
-}
-
-// equal fails the test with the first place that differs.
-func equal(t *testing.T, want, got []byte, what string) {
-	t.Helper()
-	if bytes.Equal(want, got) {
-		return
-	}
-	at := 0
-	for at < min(len(want), len(got)) && want[at] == got[at] {
-		at++
-	}
-	require.Fail(t, "content differs", "%s: at %#x", what, at)
-}
-
-// sameLarge compares an image with the disk it was made of, where either has
-// data.
-func sameLarge(t *testing.T, dir, image, raw string, s source) {
-	t.Helper()
-	r := open(t, dir, image)
-	require.Equal(t, s.size, r.Size())
-	extents := data(t, r)
-	require.Equal(t, qemuMap(t, dir, image), extents)
-	covers(t, extents, s.data)
-	f, err := os.Open(raw)
-	require.NoError(t, err)
-	defer func() { _ = f.Close() }()
-	for _, e := range append(extents, s.data...) {
-		want, got := make([]byte, e.end-e.start), make([]byte, e.end-e.start)
-		_, err := f.ReadAt(want, e.start)
-		require.NoError(t, err)
-		_, err = r.ReadAt(got, e.start)
-		require.NoError(t, err)
-		equal(t, want, got, fmt.Sprint(e))
+		qemutest.Img(t, dir, "create", "-q", "--object", "secret,id=s,data=secret", "-f", "qcow2", "-o", opts, "disk.qcow2", "1M")
+		f, size := qemutest.OpenFile(t, filepath.Join(dir, "disk.qcow2"))
+		_, err := qcow2.NewReader(f, size)
+		require.ErrorIs(t, err, qcow2.ErrUnsupported)
+		require.ErrorContains(t, err, name+" encryption")
 	}
 }
 
@@ -198,7 +114,6 @@ func qio(image string, commands ...string) step {
 // Images with a history: zero clusters, discarded ones, snapshots, backing
 // files.
 func TestHistories(t *testing.T) {
-	oracle(t, "qemu-img")
 	base := img("convert", "-O", "qcow2", "pattern.raw", "base.qcow2")
 	for _, c := range []struct {
 		name    string
@@ -264,16 +179,16 @@ func TestHistories(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			sources[0].write(t, dir)
-			sources[3].write(t, dir)
+			pattern().Write(t, dir)
+			odd().Write(t, dir)
 			for _, s := range c.steps {
 				if s.tool == "io" {
-					qemuIO(t, dir, s.args[0], s.args[1:]...)
+					qemutest.IO(t, dir, "qcow2", s.args[0], s.args[1:]...)
 				} else {
-					qemuImg(t, dir, s.args...)
+					qemutest.Img(t, dir, s.args...)
 				}
 			}
-			same(t, dir, "disk.qcow2", c.coarser)
+			same(t, dir, c.coarser)
 		})
 	}
 }
@@ -281,23 +196,13 @@ func TestHistories(t *testing.T) {
 // The size is that of whole sectors, as in QEMU.
 func TestSizeNotOfSectors(t *testing.T) {
 	dir := t.TempDir()
-	qemuImg(t, dir, "create", "-f", "qcow2", "disk.qcow2", "2M")
-	qemuIO(t, dir, "disk.qcow2", "write -P 1 0 2M")
+	qemutest.Img(t, dir, "create", "-f", "qcow2", "disk.qcow2", "2M")
+	qemutest.IO(t, dir, "qcow2", "disk.qcow2", "write -P 1 0 2M")
 	patch(t, filepath.Join(dir, "disk.qcow2"), 24, "\x00\x00\x00\x00\x00\x0f\x42\x41")
-	same(t, dir, "disk.qcow2", false)
-	r := open(t, dir, "disk.qcow2")
+	same(t, dir, false)
+	r := open(t, filepath.Join(dir, "disk.qcow2"))
 	require.Equal(t, int64(999936), r.Size())
 	require.Equal(t, int64(1000001), r.Info().HeaderSize)
 }
 
-// patch writes over part of a file.
-func patch(t testing.TB, name string, off int64, s string) {
-	t.Helper()
-	f, err := os.OpenFile(name, os.O_WRONLY, 0)
-	require.NoError(t, err)
-	_, err = f.WriteAt([]byte(s), off)
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
-}
-
-var _ io.ReaderAt = (*qcow2.Reader)(nil)
+var _ qemutest.Image = (*qcow2.Reader)(nil)

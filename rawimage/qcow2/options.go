@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 const (
@@ -20,12 +22,21 @@ const (
 	maxCache = 1 << 30
 )
 
+// blocks keeps parts of files. All images of a chain of backing files share one,
+// so that its bound is that of the chain.
+type blocks = imagefmt.Cache[blockKey, []byte]
+
+type blockKey struct {
+	owner *Reader
+	key   uint64
+}
+
 type options struct {
 	dir       string
 	fsys      fs.FS
 	cacheSize int
 
-	slices, clusters *cache // of the image and its backing files
+	slices, clusters *blocks // of the image and its backing files
 }
 
 // Option changes how an image is read.
@@ -41,7 +52,7 @@ func newOptions(opts []Option) (*options, error) {
 	if o.dir != "" && o.fsys != nil {
 		return nil, errors.New("qcow2: WithDir and WithFS exclude each other")
 	}
-	o.slices, o.clusters = newCache(l2Cache), newCache(int64(o.cacheSize))
+	o.slices, o.clusters = imagefmt.NewCache[blockKey, []byte](l2Cache), imagefmt.NewCache[blockKey, []byte](int64(o.cacheSize))
 	return o, nil
 }
 

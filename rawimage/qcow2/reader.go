@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // layer is what a Reader reads unallocated clusters from.
@@ -34,8 +36,8 @@ type Reader struct {
 	closed   atomic.Bool
 
 	l1       []uint64 // offsets of the L2 tables, 0 for none
-	slices   *cache   // parts of L2 tables, by offset
-	clusters *cache   // decompressed clusters, by L2 entry
+	slices   *blocks  // parts of L2 tables, by offset
+	clusters *blocks  // decompressed clusters, by L2 entry
 	comp     decompressor
 	scratch  sync.Pool // of *[]byte, compressed data
 
@@ -97,41 +99,33 @@ func (r *Reader) loadL1() error {
 		return bad(offL1Offset, "l1_table_offset", "a table of %d entries at %#x does not fit in the file", n, r.l1Offset)
 	}
 	r.l1 = make([]uint64, n)
-	var used []l1Entry
-	buf := make([]byte, min(n*8, sliceSize))
-	for i := range r.l1 {
-		at := i * 8 % len(buf)
-		if at == 0 {
-			part := buf[:min(int64(len(buf)), (n-int64(i))*8)]
-			if err := readFull(r.ra, part, r.l1Offset+int64(i)*8); err != nil {
-				return err
-			}
-		}
-		off := binary.BigEndian.Uint64(buf[at:]) & offsetMask
+	ascending, last := true, uint64(0)
+	read := func(p []byte, off int64) error { return readFull(r.ra, p, off) }
+	err := imagefmt.EachEntry(r.l1Offset, n, 8, read, func(i int64, b []byte) error {
+		off := binary.BigEndian.Uint64(b) & offsetMask
 		if off == 0 {
-			continue
+			return nil
 		}
-		if err := r.checkL2(int64(off), i); err != nil {
-			return err
-		}
+		ascending, last = ascending && off > last, off
 		r.l1[i] = off
-		used = append(used, l1Entry{off, i})
+		return r.checkL2(int64(off), int(i))
+	})
+	if err != nil || ascending {
+		return err
 	}
-	return r.checkShared(used)
+	return r.checkShared()
 }
 
-// l1Entry is an entry that has an L2 table.
-type l1Entry struct {
-	off uint64
-	i   int
-}
-
-// checkShared looks for L2 tables that are used twice.
-func (r *Reader) checkShared(used []l1Entry) error {
-	slices.SortFunc(used, func(a, b l1Entry) int { return cmp.Or(cmp.Compare(a.off, b.off), a.i-b.i) })
+// checkShared looks for L2 tables that are used twice. It takes a copy of the L1
+// table, which is why it is not asked for tables in the order of the disk.
+func (r *Reader) checkShared() error {
+	used := slices.Clone(r.l1)
+	slices.Sort(used)
 	for k := 1; k < len(used); k++ {
-		if used[k].off == used[k-1].off {
-			return bad(r.l1Offset+int64(used[k].i)*8, "L1 entry", "L2 table at %#x is that of entry %d already", used[k].off, used[k-1].i)
+		if off := used[k]; off != 0 && off == used[k-1] {
+			first := slices.Index(r.l1, off)
+			second := first + 1 + slices.Index(r.l1[first+1:], off)
+			return bad(r.l1Offset+int64(second)*8, "L1 entry", "L2 table at %#x is that of entry %d already", off, first)
 		}
 	}
 	return nil
@@ -246,8 +240,9 @@ func (r *Reader) readCompressed(p []byte, off int64, m mapping) error {
 	if int64(len(p)) == r.geo.clusterSize {
 		return r.decompress(p, m)
 	}
-	data, err := r.clusters.get(r, m.entry, r.geo.clusterSize, func(p []byte) error {
-		return r.decompress(p, m)
+	data, err := r.clusters.Get(blockKey{r, m.entry}, r.geo.clusterSize, func() ([]byte, error) {
+		p := make([]byte, r.geo.clusterSize)
+		return p, r.decompress(p, m)
 	})
 	if err != nil {
 		return err

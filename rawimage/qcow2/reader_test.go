@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/qcow2"
 )
 
@@ -31,7 +33,7 @@ func TestTiny(t *testing.T) {
 	b := tiny(t)
 	r, err := newReader(b)
 	require.NoError(t, err)
-	require.Equal(t, []extent{{0, 512}, {1024, 1536}}, data(t, r))
+	require.Equal(t, []extent{{0, 512}, {1024, 1536}}, qemutest.Extents(t, r))
 	require.NoError(t, iotest.TestReader(io.NewSectionReader(r, 0, r.Size()), tinyDisk()))
 
 	p := make([]byte, 10)
@@ -363,11 +365,11 @@ func TestConcurrent(t *testing.T) {
 	for _, kind := range []string{"zlib", "zstd"} {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
-			raw := sources[0].write(t, dir)
-			qemuImg(t, dir, "convert", "-c", "-O", "qcow2", "-o", "compression_type="+kind, raw, "disk.qcow2")
+			raw := pattern().Write(t, dir)
+			qemutest.Img(t, dir, "convert", "-c", "-O", "qcow2", "-o", "compression_type="+kind, raw, "disk.qcow2")
 			want, err := os.ReadFile(raw)
 			require.NoError(t, err)
-			r := open(t, dir, "disk.qcow2", qcow2.WithCacheSize(0))
+			r := open(t, filepath.Join(dir, "disk.qcow2"), qcow2.WithCacheSize(0))
 			var wg sync.WaitGroup
 			for g := range 8 {
 				wg.Go(func() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/qcow2"
 )
 
@@ -123,7 +124,7 @@ func TestBacking(t *testing.T) {
 			got, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
 			require.NoError(t, err)
 			require.Equal(t, want, got)
-			require.Equal(t, []extent{{0, 512}, {1024, 4096}}, data(t, r))
+			require.Equal(t, []extent{{0, 512}, {1024, 4096}}, qemutest.Extents(t, r))
 		})
 	}
 	for _, c := range []struct {
@@ -165,6 +166,6 @@ func TestDataFile(t *testing.T) {
 	_, err = r.ReadAt(got, 0)
 	require.NoError(t, err)
 	require.Equal(t, append(ext, make([]byte, tinySize-200)...), got)
-	require.Equal(t, []extent{{0, 512}}, data(t, r))
+	require.Equal(t, []extent{{0, 512}}, qemutest.Extents(t, r))
 	require.NoError(t, r.Close())
 }

@@ -98,8 +98,9 @@ func (r *Reader) slice(off int64) (slice, error) {
 	g := &r.geo
 	start := off - off%g.sliceSpan
 	at := int64(r.l1[off/g.l2Span]) + start%g.l2Span/g.sliceSpan*g.sliceSize
-	data, err := r.slices.get(r, uint64(at), g.sliceSize, func(p []byte) error {
-		return readFull(r.ra, p, at)
+	data, err := r.slices.Get(blockKey{r, uint64(at)}, g.sliceSize, func() ([]byte, error) {
+		p := make([]byte, g.sliceSize)
+		return p, readFull(r.ra, p, at)
 	})
 	return slice{data, at, start, min(start+g.sliceSpan, r.Size())}, err
 }

@@ -10,13 +10,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/vdi"
 )
 
 func FuzzNewReader(f *testing.F) {
 	for _, size := range []string{"512", "100000", "50M"} {
 		name := filepath.Join(f.TempDir(), "seed")
-		qemuImg(f, "create", "-q", "-f", "vdi", name, size)
+		qemutest.Img(f, "", "create", "-q", "-f", "vdi", name, size)
 		b, err := os.ReadFile(name)
 		require.NoError(f, err)
 		f.Add(b)
@@ -39,6 +40,6 @@ func FuzzNewReader(f *testing.F) {
 			}
 			return
 		}
-		exercise(t, r)
+		qemutest.Exercise(t, r)
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"math/bits"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // Subformat is how a VDI stores its blocks.
@@ -29,7 +31,7 @@ type Info struct {
 
 // Reader is an open VDI. All methods are safe for concurrent use.
 type Reader struct {
-	blockMap
+	disk imagefmt.Table
 	info Info
 }
 
@@ -51,13 +53,14 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	r := &Reader{blockMap: blockMap{
-		ra: ra, fileSize: size, blockSize: int64(h.blockSize),
-		size: ceilDiv(int64(h.diskSize), sectorSize) * sectorSize,
+	r := &Reader{disk: imagefmt.Table{
+		Prefix: "vdi", Source: ra, FileSize: size, BlockSize: int64(h.blockSize),
+		DiskSize: imagefmt.CeilDiv(int64(h.diskSize), sectorSize) * sectorSize,
+		Base:     int64(h.dataAt), Unit: int64(h.blockSize),
 	}}
 	r.info = Info{
-		Subformat: Dynamic, Size: r.size, DiskSize: int64(h.diskSize),
-		UUID: h.uuid, BlockSize: r.blockSize,
+		Subformat: Dynamic, Size: r.disk.DiskSize, DiskSize: int64(h.diskSize),
+		UUID: h.uuid, BlockSize: r.disk.BlockSize,
 	}
 	if h.imageType == typeStatic {
 		r.info.Subformat = Static
@@ -70,6 +73,18 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 
 // Info describes the image.
 func (r *Reader) Info() Info { return r.info }
+
+// Size returns the virtual size in bytes, as qemu-img convert -O raw gives it.
+func (r *Reader) Size() int64 { return r.disk.Size() }
+
+// ReadAt reads bytes of the virtual disk. Blocks without data are zeros.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) { return r.disk.ReadAt(p, off) }
+
+// NextData returns the first range of data that ends behind off, clipped to
+// begin at off, and io.EOF where only zeros follow. It comes from the allocation
+// table: a block the file stores may be zeros all the same. If the source has a
+// NextData of its own, what that leaves out is left out too.
+func (r *Reader) NextData(off int64) (start, end int64, err error) { return r.disk.NextData(off) }
 
 // check holds the header to what this package reads. Fields are reported at
 // their offsets in the file.
@@ -110,12 +125,12 @@ func (h *header) check() error {
 // loadMap reads the block map and checks every entry once, so that reading later
 // needs no checks.
 func (r *Reader) loadMap(h header, maxTable int64) error {
-	blocks := ceilDiv(r.size, r.blockSize)
+	blocks := imagefmt.CeilDiv(r.disk.DiskSize, r.disk.BlockSize)
 	if int64(h.blocks) < blocks {
 		return malformed(0x180, "block count", "%d for a disk of %d", h.blocks, blocks)
 	}
 	mapAt, dataAt := int64(h.mapAt), int64(h.dataAt)
-	if mapAt > r.fileSize || blocks > (r.fileSize-mapAt)/4 {
+	if mapAt > r.disk.FileSize || blocks > (r.disk.FileSize-mapAt)/4 {
 		return malformed(0x154, "map offset", "%d entries at %d are outside the file", blocks, mapAt)
 	}
 	if dataAt < mapAt+blocks*4 {
@@ -124,30 +139,43 @@ func (r *Reader) loadMap(h header, maxTable int64) error {
 	if blocks*4 > maxTable {
 		return unsupported(0x180, "block count", "a map of %d bytes, more than the bound of %d", blocks*4, maxTable)
 	}
-	raw := make([]byte, blocks*4)
-	if err := readFull(r.ra, raw, mapAt, "block map"); err != nil {
+	r.disk.Entries = make([]uint32, blocks)
+	load := func() error {
+		return imagefmt.EachEntry(mapAt, blocks, 4, r.readMap, func(i int64, b []byte) (err error) {
+			r.disk.Entries[i], err = r.checkEntry(i, binary.LittleEndian.Uint32(b), mapAt+i*4)
+			return err
+		})
+	}
+	if err := load(); err != nil {
 		return err
 	}
-	table := make([]uint32, blocks)
-	var starts []int64
-	for i := range blocks {
-		table[i] = binary.LittleEndian.Uint32(raw[i*4:])
-		if table[i] >= discarded {
-			continue
-		}
-		start := dataAt + int64(table[i])*r.blockSize
-		// The last block may be cut off where the disk ends.
-		if need := min(r.blockSize, r.size-i*r.blockSize); start > r.fileSize-need {
-			return malformed(mapAt+i*4, "map entry", "block %d at offset %d is outside the file", i, start)
-		}
-		starts = append(starts, start)
+	r.info.Blocks, r.info.Stored = blocks, r.disk.Stored()
+	return r.checkOverlap(r.disk.BlockSize, load)
+}
+
+func (r *Reader) readMap(p []byte, off int64) error {
+	return readFull(r.disk.Source, p, off, "block map")
+}
+
+// checkEntry returns the entry e of block i as the table has it.
+func (r *Reader) checkEntry(i int64, e uint32, at int64) (uint32, error) {
+	if e >= discarded {
+		return imagefmt.NoBlock, nil
 	}
-	r.info.Blocks, r.info.Stored = blocks, int64(len(starts))
-	r.offset = func(i int64) int64 {
-		if i >= blocks || table[i] >= discarded {
-			return absent
-		}
-		return dataAt + int64(table[i])*r.blockSize
+	d := &r.disk
+	start := d.Base + int64(e)*d.Unit
+	// The last block may be cut off where the disk ends.
+	if need := min(d.BlockSize, d.DiskSize-i*d.BlockSize); start > d.FileSize-need {
+		return 0, malformed(at, "map entry", "block %d at offset %d is outside the file", i, start)
 	}
-	return checkOverlap(starts, r.blockSize)
+	return e, nil
+}
+
+// checkOverlap refuses blocks of width bytes that share bytes of the file.
+func (r *Reader) checkOverlap(width int64, reload func() error) error {
+	a, b, found, err := r.disk.Overlap(width, reload)
+	if found {
+		return malformed(b, "block", "overlaps the block at offset %d", a)
+	}
+	return err
 }

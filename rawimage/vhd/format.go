@@ -17,8 +17,6 @@ const (
 	typeDynamic      = 3
 	typeDifferencing = 4
 
-	unused = 0xFFFFFFFF // a table entry without a block
-
 	// maxGeometry is 65535 cylinders of 16 heads of 255 sectors: the most the
 	// footer's geometry can say, and so the sign that it does not say it all.
 	maxGeometry = 65535 * 16 * 255

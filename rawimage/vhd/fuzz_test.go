@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/vhd"
 )
 
@@ -17,7 +18,7 @@ import (
 func FuzzNewReader(f *testing.F) {
 	for _, opts := range []string{"subformat=dynamic", "subformat=fixed", "force_size=on"} {
 		name := filepath.Join(f.TempDir(), "seed")
-		qemuImg(f, "create", "-q", "-f", "vpc", "-o", opts, name, "40000")
+		qemutest.Img(f, "", "create", "-q", "-f", "vpc", "-o", opts, name, "40000")
 		b, err := os.ReadFile(name)
 		require.NoError(f, err)
 		f.Add(b, true)
@@ -39,6 +40,6 @@ func FuzzNewReader(f *testing.F) {
 			}
 			return
 		}
-		exercise(t, r)
+		qemutest.Exercise(t, r)
 	})
 }

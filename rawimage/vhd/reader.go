@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/bits"
 	"time"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // Subformat is how a VHD stores its blocks.
@@ -33,10 +35,8 @@ type Info struct {
 
 // Reader is an open VHD. All methods are safe for concurrent use.
 type Reader struct {
-	blockMap
+	disk imagefmt.Table
 	info Info
-	// under knows the holes of a fixed disk's file, nil where nothing does.
-	under extenter
 }
 
 // NewReader reads the footer and the allocation table of the VHD in the first
@@ -55,7 +55,7 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 		return nil, malformed(at, "footer size", "%d sectors", sectors)
 	}
 	r := &Reader{
-		blockMap: blockMap{ra: ra, fileSize: size, size: int64(sectors) * sectorSize},
+		disk: imagefmt.Table{Prefix: "vhd", Source: ra, FileSize: size, DiskSize: int64(sectors) * sectorSize},
 		info: Info{
 			Size: int64(sectors) * sectorSize, CurrentSize: f.currentSize, Creator: f.creatorApp,
 			Created: epoch.Add(time.Duration(f.timestamp) * time.Second), UUID: f.uuid, Saved: f.saved,
@@ -80,27 +80,18 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 // Info describes the image.
 func (r *Reader) Info() Info { return r.info }
 
+// Size returns the virtual size in bytes, as qemu-img convert -O raw gives it.
+func (r *Reader) Size() int64 { return r.disk.Size() }
+
+// ReadAt reads bytes of the virtual disk. Blocks without data are zeros.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) { return r.disk.ReadAt(p, off) }
+
 // NextData returns the first range of data that ends behind off, clipped to
-// begin at off, and io.EOF where only zeros follow. For a dynamic disk it comes
-// from the allocation table; a fixed disk has none, and is data from end to end
-// unless the source has a NextData of its own.
-func (r *Reader) NextData(off int64) (start, end int64, err error) {
-	if r.under == nil {
-		return r.blockMap.NextData(off)
-	}
-	off = max(off, 0)
-	if off >= r.size {
-		return 0, 0, io.EOF
-	}
-	start, end, err = r.under.NextData(off)
-	if err != nil {
-		return 0, 0, err
-	}
-	if start >= r.size {
-		return 0, 0, io.EOF
-	}
-	return start, min(end, r.size), nil
-}
+// begin at off, and io.EOF where only zeros follow. It comes from the allocation
+// table: a block the file stores may be zeros all the same. A fixed disk has none
+// and is data from end to end. If the source has a NextData of its own, what that
+// leaves out is left out too.
+func (r *Reader) NextData(off int64) (start, end int64, err error) { return r.disk.NextData(off) }
 
 // findFooter returns the footer in force. A dynamic disk has a copy in front,
 // which is the one qemu reads; where that is damaged the one at the end serves.
@@ -139,28 +130,23 @@ func findFooter(ra io.ReaderAt, size int64) (footer, int64, error) {
 
 // openFixed maps the disk onto the file as one block: the footer comes last.
 func (r *Reader) openFixed(at int64) error {
-	if r.size > at {
-		return malformed(at, "footer size", "a fixed disk of %d bytes in %d, the file is truncated", r.size, at)
+	if r.disk.DiskSize > at {
+		return malformed(at, "footer size", "a fixed disk of %d bytes in %d, the file is truncated", r.disk.DiskSize, at)
 	}
 	r.info.Subformat = Fixed
-	r.blockSize = r.size
-	r.offset = func(i int64) int64 {
-		if i == 0 {
-			return 0
-		}
-		return absent
-	}
-	r.under, _ = r.ra.(extenter)
+	r.disk.BlockSize, r.disk.Entries = r.disk.DiskSize, []uint32{0}
+	r.disk.Unit = sectorSize
 	return nil
 }
 
 func (r *Reader) openDynamic(f footer, at, maxTable int64) error {
-	if f.dataOffset > uint64(r.fileSize) || r.fileSize-int64(f.dataOffset) < headerSize {
+	d := &r.disk
+	if f.dataOffset > uint64(d.FileSize) || d.FileSize-int64(f.dataOffset) < headerSize {
 		return malformed(at+16, "data offset", "%d is outside the file", f.dataOffset)
 	}
 	hat := int64(f.dataOffset)
 	hdr := make([]byte, headerSize)
-	if err := readFull(r.ra, hdr, hat, "dynamic header"); err != nil {
+	if err := readFull(d.Source, hdr, hat, "dynamic header"); err != nil {
 		return err
 	}
 	if string(hdr[:8]) != headerCookie {
@@ -170,16 +156,16 @@ func (r *Reader) openDynamic(f footer, at, maxTable int64) error {
 		return malformed(hat+36, "dynamic header checksum", "does not match")
 	}
 	be := binary.BigEndian
-	r.blockSize = int64(be.Uint32(hdr[32:]))
-	if bits.OnesCount64(uint64(r.blockSize)) != 1 || r.blockSize < sectorSize {
-		return malformed(hat+32, "block size", "%d", r.blockSize)
+	d.BlockSize = int64(be.Uint32(hdr[32:]))
+	if bits.OnesCount64(uint64(d.BlockSize)) != 1 || d.BlockSize < sectorSize {
+		return malformed(hat+32, "block size", "%d", d.BlockSize)
 	}
-	blocks := ceilDiv(r.size, r.blockSize)
+	blocks := imagefmt.CeilDiv(d.DiskSize, d.BlockSize)
 	if entries := int64(be.Uint32(hdr[28:])); entries < blocks {
 		return malformed(hat+28, "table entries", "%d for %d blocks", entries, blocks)
 	}
 	tableAt := be.Uint64(hdr[16:])
-	if tableAt > uint64(r.fileSize) || blocks > (r.fileSize-int64(tableAt))/4 {
+	if tableAt > uint64(d.FileSize) || blocks > (d.FileSize-int64(tableAt))/4 {
 		return malformed(hat+16, "table offset", "%d entries at %d are outside the file", blocks, tableAt)
 	}
 	if blocks*4 > maxTable {
@@ -193,36 +179,50 @@ func (r *Reader) openDynamic(f footer, at, maxTable int64) error {
 // its data. The bitmap matters to differencing disks only: here sectors it does
 // not list are zeros in the data as well, and qemu does not read it either.
 func (r *Reader) loadTable(at, blocks int64) error {
-	raw := make([]byte, blocks*4)
-	if err := readFull(r.ra, raw, at, "block allocation table"); err != nil {
+	d := &r.disk
+	d.Base = imagefmt.CeilDiv(d.BlockSize/sectorSize, 8*sectorSize) * sectorSize
+	d.Unit, d.Entries = sectorSize, make([]uint32, blocks)
+	load := func() error {
+		return imagefmt.EachEntry(at, blocks, 4, r.readTable, func(i int64, b []byte) error {
+			d.Entries[i] = binary.BigEndian.Uint32(b)
+			return r.checkEntry(i, at)
+		})
+	}
+	if err := load(); err != nil {
 		return err
 	}
-	bitmap := ceilDiv(r.blockSize/sectorSize, 8*sectorSize) * sectorSize
-	table := make([]uint32, blocks)
-	var starts []int64
-	for i := range blocks {
-		table[i] = binary.BigEndian.Uint32(raw[i*4:])
-		if table[i] == unused {
-			continue
-		}
-		start := int64(table[i]) * sectorSize
-		// The last block may be cut off where the disk ends.
-		need := bitmap + min(r.blockSize, r.size-i*r.blockSize)
-		if start > r.fileSize-need {
-			return malformed(at+i*4, "table entry", "block %d at offset %d is outside the file", i, start)
-		}
-		if start < at+blocks*4 && start+need > at {
-			return malformed(at+i*4, "table entry", "block %d at offset %d overlaps the table", i, start)
-		}
-		starts = append(starts, start)
+	r.info.Subformat, r.info.BlockSize = Dynamic, d.BlockSize
+	r.info.Blocks, r.info.Stored = blocks, d.Stored()
+	return r.checkOverlap(d.Base+d.BlockSize, load)
+}
+
+func (r *Reader) readTable(p []byte, off int64) error {
+	return readFull(r.disk.Source, p, off, "block allocation table")
+}
+
+// checkEntry checks where block i is by the table at offset at.
+func (r *Reader) checkEntry(i, at int64) error {
+	d := &r.disk
+	if d.Entries[i] == imagefmt.NoBlock {
+		return nil
 	}
-	r.info.Subformat, r.info.BlockSize = Dynamic, r.blockSize
-	r.info.Blocks, r.info.Stored = blocks, int64(len(starts))
-	r.offset = func(i int64) int64 {
-		if i >= blocks || table[i] == unused {
-			return absent
-		}
-		return int64(table[i])*sectorSize + bitmap
+	start := int64(d.Entries[i]) * sectorSize
+	// The last block may be cut off where the disk ends.
+	need := d.Base + min(d.BlockSize, d.DiskSize-i*d.BlockSize)
+	if start > d.FileSize-need {
+		return malformed(at+i*4, "table entry", "block %d at offset %d is outside the file", i, start)
 	}
-	return checkOverlap(starts, bitmap+r.blockSize)
+	if start < at+int64(len(d.Entries))*4 && start+need > at {
+		return malformed(at+i*4, "table entry", "block %d at offset %d overlaps the table", i, start)
+	}
+	return nil
+}
+
+// checkOverlap refuses blocks of width bytes that share bytes of the file.
+func (r *Reader) checkOverlap(width int64, reload func() error) error {
+	a, b, found, err := r.disk.Overlap(width, reload)
+	if found {
+		return malformed(b, "block", "overlaps the block at offset %d", a)
+	}
+	return err
 }

@@ -3,44 +3,106 @@ package vhd_test
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
-	"sync"
+	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/vhd"
 )
 
-func open(t testing.TB, name string) image {
-	f, size := opened(t, name)
-	r, err := vhd.NewReader(f, size)
+const (
+	mib = qemutest.MiB
+	gib = qemutest.GiB
+)
+
+type extent = qemutest.Extent
+
+var damage = qemutest.Damaged
+
+func open(t testing.TB, name string) qemutest.Image {
+	r, err := vhd.NewReader(qemutest.OpenFile(t, name))
 	require.NoError(t, err)
 	return r
 }
 
+func openBytes(b []byte) (qemutest.Image, error) {
+	return vhd.NewReader(bytes.NewReader(b), int64(len(b)))
+}
+
 func TestMatrix(t *testing.T) {
-	all := append(disks(), disk{"2000GiB", 2000 * gib, []piece{{mib, 4096}, {2000*gib - 5000, 5000}}})
-	matrix(t, "vpc", []string{
-		"", "subformat=dynamic", "subformat=fixed", "force_size=on", "force_size=on,subformat=fixed",
-	}, all[:5], open)
-	matrix(t, "vpc", []string{"force_size=on", "force_size=on,subformat=fixed"}, all[5:], open)
+	m := &qemutest.Matrix{Format: "vpc", Map: qemutest.MapExact, Open: open}
+	var all []qemutest.Variant
+	for _, opts := range qemutest.Cross([]string{"", "subformat=dynamic", "subformat=fixed"}, []string{"", "force_size=off", "force_size=on"}) {
+		// Of a fixed disk qemu-img looks for holes in the file.
+		all = append(all, qemutest.Variant{Options: opts, Coarser: strings.Contains(opts, "fixed")})
+	}
+	flags := []qemutest.Variant{{Flags: []string{"-S", "0"}}, {Flags: []string{"-m", "16", "-W"}}, {Options: "force_size=on", Flags: []string{"-m", "16", "-W"}}}
+	// The format ends at 2040 GiB.
+	largest := qemutest.Disk{Name: "2040GiB", Size: 2040 * gib, Data: []extent{{mib, mib + 4096}, {2040*gib - 5000, 2040 * gib}}}
+	t.Run("all", func(t *testing.T) {
+		m.Convert(t, append(qemutest.Small(), qemutest.Over4GiB()), all)
+		m.Convert(t, qemutest.Small(), flags)
+		m.Convert(t, []qemutest.Disk{largest}, []qemutest.Variant{{Options: "force_size=on"}, {Options: "force_size=on,subformat=fixed", Coarser: true}})
+		m.Create(t, []int64{1000001, 3 * mib, 3*mib + 512}, all, true)
+	})
+	t.Logf("%d combinations of disk and options compared with qemu-img", m.Ran())
+}
+
+// The size is the one of qemu-img, which for some creators is the geometry's.
+func TestSizes(t *testing.T) {
+	sizes := []int64{1, 512, 68 * 512, 68*512 + 1, mib + 1, 8 * mib, 504 * mib, 505*mib - 512, 2 * gib, 8*gib + 513, 64*gib - 4096, 127 * gib, 128*gib + 512, 200 * gib, 2040 * gib}
+	for _, opts := range []string{"subformat=dynamic", "subformat=dynamic,force_size=on", "subformat=fixed,force_size=on"} {
+		dir := t.TempDir()
+		for _, size := range sizes {
+			qemutest.Img(t, dir, "create", "-q", "-f", "vpc", "-o", opts, "disk", fmt.Sprint(size))
+			require.Equal(t, qemutest.VirtualSize(t, dir, "vpc", "disk"), open(t, filepath.Join(dir, "disk")).Size(), "%s of %d bytes", opts, size)
+		}
+	}
+}
+
+// Creators that mean the size they write, those that mean the geometry, and one
+// that nobody knows.
+func TestCreators(t *testing.T) {
+	good := qemutest.Make(t, qemutest.Disk{Name: "tiny", Size: 5*mib + 512, Data: []extent{{100, 800}}}, "vpc", "subformat=dynamic")
+	for _, creator := range []string{"win ", "vpc ", "vs  ", "qemu", "qem2", "d2v ", "tap\x00", "CTXS", "vbox", "?!\xff\x00"} {
+		t.Run(fmt.Sprintf("%q", creator), func(t *testing.T) {
+			for _, current := range []int64{5*mib + 512, 4*mib + 512, 6 * mib} {
+				b := bytes.Clone(good)
+				for _, at := range []int{0, len(b) - 512} {
+					copy(b[at+28:], creator)
+					binary.BigEndian.PutUint64(b[at+48:], uint64(current))
+					seal(b, at, 512, 64)
+				}
+				dir := t.TempDir()
+				require.NoError(t, os.WriteFile(filepath.Join(dir, "disk"), b, 0o600))
+				r := open(t, filepath.Join(dir, "disk"))
+				require.Equal(t, qemutest.VirtualSize(t, dir, "vpc", "disk"), r.Size())
+				qemutest.Compare(t, r, qemutest.Comparison{Dir: dir, Spec: []string{"-f", "vpc", "disk"}, Map: qemutest.MapExact})
+			}
+		})
+	}
+}
+
+// Azure's exports mean the size. qemu-img knows that since version 9.2.
+func TestAzure(t *testing.T) {
+	b := tiny(t, "subformat=dynamic")
+	copy(b[28:], "wa\x00\x00")
+	binary.BigEndian.PutUint64(b[48:], uint64(5*mib-1024))
+	seal(b, 0, 512, 64)
+	r, err := openBytes(b)
+	require.NoError(t, err)
+	require.EqualValues(t, 5*mib-1024, r.Size())
 }
 
 // tiny is a disk of 5 MiB with its first and last block stored.
 func tiny(t testing.TB, opts string) []byte {
-	dir := t.TempDir()
-	raw := disk{"tiny", 5 * mib, []piece{{100, 700}, {5*mib - 512, 512}}}.raw(t, dir)
-	name := filepath.Join(dir, "tiny.vhd")
-	qemuImg(t, "convert", "-f", "raw", "-O", "vpc", "-o", opts, raw, name)
-	b, err := os.ReadFile(name)
-	require.NoError(t, err)
-	return b
+	return qemutest.Make(t, qemutest.Disk{Name: "tiny", Size: 5 * mib, Data: []extent{{100, 800}, {5*mib - 512, 5 * mib}}}, "vpc", opts)
 }
 
 // seal mends the checksum of the structure at off.
@@ -68,48 +130,41 @@ func TestInfo(t *testing.T) {
 
 func TestHostile(t *testing.T) {
 	good := tiny(t, "force_size=on")
-	tests := map[string]struct {
-		change func(b []byte) []byte
-		want   error
-	}{
-		"empty":             {func(b []byte) []byte { return nil }, vhd.ErrFormat},
-		"noise":             {func(b []byte) []byte { return bytes.Repeat([]byte("x"), 4096) }, vhd.ErrFormat},
-		"short":             {func(b []byte) []byte { return b[:511] }, vhd.ErrFormat},
-		"differencing":      {func(b []byte) []byte { b[63] = 4; seal(b, 0, 512, 64); return b }, vhd.ErrUnsupported},
-		"fixed in front":    {func(b []byte) []byte { b[63] = 2; seal(b, 0, 512, 64); return b }, vhd.ErrFormat},
-		"unknown type":      {func(b []byte) []byte { b[63] = 9; seal(b, 0, 512, 64); return b }, vhd.ErrFormat},
-		"truncated":         {func(b []byte) []byte { return b[:3*mib] }, vhd.ErrFormat},
-		"header cookie":     {func(b []byte) []byte { b[512] = 'x'; return b }, vhd.ErrFormat},
-		"header checksum":   {func(b []byte) []byte { b[600]++; return b }, vhd.ErrFormat},
-		"size of 2^63":      {func(b []byte) []byte { b[48] = 0x80; seal(b, 0, 512, 64); return b }, vhd.ErrFormat},
-		"size of 2^63 - 1":  {func(b []byte) []byte { b[48] = 0x7F; seal(b, 0, 512, 64); return b }, vhd.ErrFormat},
-		"size of 0":         {func(b []byte) []byte { clear(b[48:56]); seal(b, 0, 512, 64); return b }, vhd.ErrFormat},
-		"data offset":       {func(b []byte) []byte { b[16] = 0xFF; seal(b, 0, 512, 64); return b }, vhd.ErrFormat},
-		"table offset":      {func(b []byte) []byte { b[512+16] = 0xFF; seal(b, 512, 1024, 36); return b }, vhd.ErrFormat},
-		"few table entries": {func(b []byte) []byte { b[512+31] = 2; seal(b, 512, 1024, 36); return b }, vhd.ErrFormat},
-		"block size of 0":   {func(b []byte) []byte { clear(b[512+32 : 512+36]); seal(b, 512, 1024, 36); return b }, vhd.ErrFormat},
-		"odd block size":    {func(b []byte) []byte { b[512+35] = 1; seal(b, 512, 1024, 36); return b }, vhd.ErrFormat},
-		"entry outside":     {func(b []byte) []byte { b[1536] = 0x7F; return b }, vhd.ErrFormat},
-		"entry on table":    {func(b []byte) []byte { copy(b[1536:], []byte{0, 0, 0, 3}); return b }, vhd.ErrFormat},
-		"entries overlap":   {func(b []byte) []byte { copy(b[1540:1544], b[1536:1540]); return b }, vhd.ErrFormat},
+	qemutest.Hostile[*vhd.FormatError](t, "vhd", good, map[string]qemutest.Damage{
+		"empty":             damage(func(b []byte) []byte { return nil }, vhd.ErrFormat),
+		"noise":             damage(func(b []byte) []byte { return bytes.Repeat([]byte("x"), 4096) }, vhd.ErrFormat),
+		"short":             damage(func(b []byte) []byte { return b[:511] }, vhd.ErrFormat),
+		"differencing":      damage(func(b []byte) []byte { b[63] = 4; seal(b, 0, 512, 64); return b }, vhd.ErrUnsupported),
+		"fixed in front":    damage(func(b []byte) []byte { b[63] = 2; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
+		"unknown type":      damage(func(b []byte) []byte { b[63] = 9; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
+		"truncated":         damage(func(b []byte) []byte { return b[:3*mib] }, vhd.ErrFormat),
+		"header cookie":     damage(func(b []byte) []byte { b[512] = 'x'; return b }, vhd.ErrFormat),
+		"header checksum":   damage(func(b []byte) []byte { b[600]++; return b }, vhd.ErrFormat),
+		"size of 2^63":      damage(func(b []byte) []byte { b[48] = 0x80; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
+		"size of 2^63 - 1":  damage(func(b []byte) []byte { b[48] = 0x7F; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
+		"size of 0":         damage(func(b []byte) []byte { clear(b[48:56]); seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
+		"data offset":       damage(func(b []byte) []byte { b[16] = 0xFF; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
+		"table offset":      damage(func(b []byte) []byte { b[512+16] = 0xFF; seal(b, 512, 1024, 36); return b }, vhd.ErrFormat),
+		"few table entries": damage(func(b []byte) []byte { b[512+31] = 2; seal(b, 512, 1024, 36); return b }, vhd.ErrFormat),
+		"block size of 0":   damage(func(b []byte) []byte { clear(b[512+32 : 512+36]); seal(b, 512, 1024, 36); return b }, vhd.ErrFormat),
+		"odd block size":    damage(func(b []byte) []byte { b[512+35] = 1; seal(b, 512, 1024, 36); return b }, vhd.ErrFormat),
+		"entry outside":     damage(func(b []byte) []byte { b[1536] = 0x7F; return b }, vhd.ErrFormat),
+		"entry on table":    damage(func(b []byte) []byte { copy(b[1536:], []byte{0, 0, 0, 3}); return b }, vhd.ErrFormat),
+		"entries overlap":   damage(func(b []byte) []byte { copy(b[1540:1544], b[1536:1540]); return b }, vhd.ErrFormat),
+	}, openBytes)
+	resealed := func(b []byte) (qemutest.Image, error) {
+		b = bytes.Clone(b)
+		seal(b, 0, 512, 64)
+		seal(b, 512, 1024, 36)
+		return openBytes(b)
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			b := tt.change(bytes.Clone(good))
-			_, err := vhd.NewReader(bytes.NewReader(b), int64(len(b)))
-			require.ErrorIs(t, err, tt.want)
-			var fe *vhd.FormatError
-			require.ErrorAs(t, err, &fe)
-			require.NotEmpty(t, fe.Field)
-			require.Contains(t, err.Error(), "vhd: ")
-		})
-	}
+	qemutest.Flip[*vhd.FormatError](t, good, []extent{{0, 88}, {512, 512 + 48}, {1536, 1536 + 12}}, resealed)
 	t.Run("footer copy damaged", func(t *testing.T) {
 		b := bytes.Clone(good)
 		b[300]++
 		r, err := vhd.NewReader(bytes.NewReader(b), int64(len(b)))
 		require.NoError(t, err)
-		require.Len(t, extents(t, r), 2)
+		require.Len(t, qemutest.Extents(t, r), 2)
 	})
 	t.Run("fixed truncated", func(t *testing.T) {
 		b := tiny(t, "force_size=on,subformat=fixed")[512:]
@@ -119,28 +174,11 @@ func TestHostile(t *testing.T) {
 }
 
 func TestReadErrors(t *testing.T) {
-	_, err := vhd.NewReader(failing{}, 1<<20)
-	require.ErrorIs(t, err, iotest.ErrTimeout)
-	require.False(t, errors.Is(err, vhd.ErrFormat))
-
 	b := tiny(t, "force_size=on")
-	r, err := vhd.NewReader(bytes.NewReader(b), int64(len(b)))
-	require.NoError(t, err)
-	_, err = r.ReadAt(make([]byte, 1), -1)
-	require.Error(t, err)
-	_, err = r.ReadAt(make([]byte, 1), math.MaxInt64)
-	require.ErrorIs(t, err, io.EOF)
-	n, err := r.ReadAt(make([]byte, 100), r.Size()-10)
-	require.ErrorIs(t, err, io.EOF)
-	require.Equal(t, 10, n)
-
-	_, err = vhd.NewReader(bytes.NewReader(b), int64(len(b)), vhd.WithMaxTable(1))
+	qemutest.ReadErrors(t, b, vhd.ErrFormat, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vhd.NewReader(ra, size) })
+	_, err := vhd.NewReader(bytes.NewReader(b), int64(len(b)), vhd.WithMaxTable(1))
 	require.Error(t, err)
 }
-
-type failing struct{}
-
-func (failing) ReadAt([]byte, int64) (int, error) { return 0, iotest.ErrTimeout }
 
 // holed is a fixed disk's file that knows where its data is.
 type holed struct{ *bytes.Reader }
@@ -156,16 +194,11 @@ func TestFixedUsesHolesOfSource(t *testing.T) {
 	b := tiny(t, "force_size=on,subformat=fixed")
 	r, err := vhd.NewReader(holed{bytes.NewReader(b)}, int64(len(b)))
 	require.NoError(t, err)
-	require.Equal(t, []piece{{0, 4096}}, extents(t, r))
+	require.Equal(t, []extent{{0, 4096}}, qemutest.Extents(t, r))
 }
 
 func TestConcurrent(t *testing.T) {
-	b := tiny(t, "force_size=on")
-	r, err := vhd.NewReader(bytes.NewReader(b), int64(len(b)))
+	r, err := openBytes(tiny(t, "force_size=on"))
 	require.NoError(t, err)
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() { exercise(t, r) })
-	}
-	wg.Wait()
+	qemutest.Concurrent(t, r)
 }

@@ -3,6 +3,8 @@ package vhdx
 import (
 	"encoding/binary"
 	"io"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // A log is a ring of entries, each a whole number of 4 KiB sectors:
@@ -162,7 +164,7 @@ func (l *replay) parse(pos int64) (entry, bool) {
 // apply replays one entry.
 func (l *replay) apply(e entry) error {
 	le := binary.LittleEndian
-	next := ceilDiv(entryHeaderSize+e.count*32, logSector) * logSector // the first data sector
+	next := imagefmt.CeilDiv(entryHeaderSize+e.count*32, logSector) * logSector // the first data sector
 	for i := range e.count {
 		d := e.data[entryHeaderSize+i*32:][:32]
 		at := l.at + e.at

@@ -16,7 +16,7 @@ func (a region) overlaps(b region) bool { return a.at < b.at+b.size && b.at < a.
 func (r *Reader) readRegions(size int64) (map[guid]region, error) {
 	b := make([]byte, regionSize)
 	for _, at := range []int64{region1At, region2At} {
-		if err := readFull(r.ra, b, at, "region table"); err != nil {
+		if err := readFull(r.disk.Source, b, at, "region table"); err != nil {
 			return nil, err
 		}
 		if string(b[:4]) == "regi" && checksumOK(b) {
@@ -76,7 +76,7 @@ func (r *Reader) readMetadata(reg region) (metadata, error) {
 		return metadata{}, malformed(reg.at, "metadata", "%d bytes", reg.size)
 	}
 	b := make([]byte, metadataTable)
-	if err := readFull(r.ra, b, reg.at, "metadata table"); err != nil {
+	if err := readFull(r.disk.Source, b, reg.at, "metadata table"); err != nil {
 		return metadata{}, err
 	}
 	le := binary.LittleEndian
@@ -106,7 +106,7 @@ func (r *Reader) readMetadata(reg region) (metadata, error) {
 			return metadata{}, malformed(field, "metadata item", "%d bytes at %d of the region", length, at)
 		}
 		item := make([]byte, want)
-		if err := readFull(r.ra, item, reg.at+at, "metadata item"); err != nil {
+		if err := readFull(r.disk.Source, item, reg.at+at, "metadata item"); err != nil {
 			return metadata{}, err
 		}
 		items[id] = item

@@ -3,6 +3,8 @@ package vhdx
 import (
 	"encoding/binary"
 	"io"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // Subformat is how a VHDX stores its blocks.
@@ -32,7 +34,7 @@ type Info struct {
 
 // Reader is an open VHDX. All methods are safe for concurrent use.
 type Reader struct {
-	blockMap
+	disk imagefmt.Table
 	info Info
 }
 
@@ -58,15 +60,14 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := new(Reader)
+	r := &Reader{disk: imagefmt.Table{Prefix: "vhdx", Source: ra, FileSize: size, Unit: mib}}
 	r.info.Creator = utf16Text(id[8:])
-	r.ra, r.fileSize = ra, size
 	if h.logGUID != (guid{}) {
 		l, err := replayLog(ra, size, h, o.maxTable)
 		if err != nil {
 			return nil, err
 		}
-		r.ra, r.fileSize, r.info.Replayed = l, l.extended, l.entries
+		r.disk.Source, r.disk.FileSize, r.info.Replayed = l, l.extended, l.entries
 	}
 	if err := r.open(size, o.maxTable); err != nil {
 		return nil, err
@@ -76,6 +77,18 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 
 // Info describes the image.
 func (r *Reader) Info() Info { return r.info }
+
+// Size returns the virtual size in bytes, as qemu-img convert -O raw gives it.
+func (r *Reader) Size() int64 { return r.disk.Size() }
+
+// ReadAt reads bytes of the virtual disk. Blocks without data are zeros.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) { return r.disk.ReadAt(p, off) }
+
+// NextData returns the first range of data that ends behind off, clipped to
+// begin at off, and io.EOF where only zeros follow. It comes from the allocation
+// table: a block the file stores may be zeros all the same. If the source has a
+// NextData of its own, what that leaves out is left out too.
+func (r *Reader) NextData(off int64) (start, end int64, err error) { return r.disk.NextData(off) }
 
 // open reads what the regions have. size is of the file as it is, without what
 // the log would have it grow by: tables must be in it.
@@ -88,7 +101,7 @@ func (r *Reader) open(size, maxTable int64) error {
 	if err != nil {
 		return err
 	}
-	r.size, r.blockSize = m.size, m.blockSize
+	r.disk.DiskSize, r.disk.BlockSize = m.size, m.blockSize
 	r.info.Size, r.info.BlockSize, r.info.DiskID = m.size, m.blockSize, m.id
 	r.info.LogicalSector, r.info.PhysicalSector = int(m.logical), int(m.physical)
 	r.info.Subformat = Dynamic
@@ -127,7 +140,7 @@ func currentHeader(ra io.ReaderAt) (header, error) {
 // entry for a bitmap, which only differencing disks use.
 func (r *Reader) loadTable(bat region, m metadata, maxTable int64) error {
 	perChunk := (int64(m.logical) << 23) / m.blockSize
-	blocks := ceilDiv(r.size, r.blockSize)
+	blocks := imagefmt.CeilDiv(m.size, m.blockSize)
 	n := blocks + (blocks-1)/perChunk
 	if n > bat.size/8 {
 		return malformed(bat.at, "allocation table", "%d bytes for %d entries", bat.size, n)
@@ -135,40 +148,34 @@ func (r *Reader) loadTable(bat region, m metadata, maxTable int64) error {
 	if n*8 > maxTable {
 		return unsupported(bat.at, "allocation table", "%d bytes, more than the bound of %d", n*8, maxTable)
 	}
-	raw := make([]byte, n*8)
-	if err := readFull(r.ra, raw, bat.at, "allocation table"); err != nil {
+	r.disk.Entries = make([]uint32, blocks)
+	load := func() error {
+		return imagefmt.EachEntry(bat.at, n, 8, r.readTable, func(j int64, b []byte) (err error) {
+			if j%(perChunk+1) == perChunk {
+				return nil
+			}
+			i := j - j/(perChunk+1)
+			r.disk.Entries[i], err = r.checkEntry(i, binary.LittleEndian.Uint64(b), bat.at+j*8)
+			return err
+		})
+	}
+	if err := load(); err != nil {
 		return err
 	}
-	// Offsets are whole MiB from 1 MiB on and below 2^52, which fit in 32 bits
-	// with 0 for absent ones.
-	table := make([]uint32, blocks)
-	var starts []int64
-	for i := range blocks {
-		j := i + i/perChunk
-		at, err := r.checkEntry(i, binary.LittleEndian.Uint64(raw[j*8:]), bat.at+j*8)
-		if err != nil {
-			return err
-		}
-		if at != absent {
-			table[i] = uint32(at / mib)
-			starts = append(starts, at)
-		}
-	}
-	r.info.Blocks, r.info.Stored = blocks, int64(len(starts))
-	r.offset = func(i int64) int64 {
-		if i >= blocks || table[i] == 0 {
-			return absent
-		}
-		return int64(table[i]) * mib
-	}
-	return checkOverlap(starts, r.blockSize)
+	r.info.Blocks, r.info.Stored = blocks, r.disk.Stored()
+	return r.checkOverlap(m.blockSize, load)
 }
 
-// checkEntry returns where block i is by its entry e, or absent.
-func (r *Reader) checkEntry(i int64, e uint64, at int64) (int64, error) {
+func (r *Reader) readTable(p []byte, off int64) error {
+	return readFull(r.disk.Source, p, off, "allocation table")
+}
+
+// checkEntry returns where block i is by its entry e, in MiB: offsets are whole
+// ones and below 2^52, which fit in 32 bits.
+func (r *Reader) checkEntry(i int64, e uint64, at int64) (uint32, error) {
 	switch e & 7 {
 	case stateNotPresent, stateUndefined, stateZero, stateUnmapped, stateUnmapped95:
-		return absent, nil
+		return imagefmt.NoBlock, nil
 	case statePresent:
 	case statePartial:
 		return 0, unsupported(at, "table entry", "block %d is partly in a parent", i)
@@ -176,10 +183,20 @@ func (r *Reader) checkEntry(i int64, e uint64, at int64) (int64, error) {
 		return 0, malformed(at, "table entry", "block %d has state %d", i, e&7)
 	}
 	// The last block may be cut off where the disk ends.
-	need := min(r.blockSize, r.size-i*r.blockSize)
+	d := &r.disk
+	need := min(d.BlockSize, d.DiskSize-i*d.BlockSize)
 	start := e &^ (mib - 1)
-	if start < tablesEnd || start > uint64(r.fileSize) || int64(start) > r.fileSize-need || start >= 1<<52 {
+	if start < tablesEnd || start > uint64(d.FileSize) || int64(start) > d.FileSize-need || start >= 1<<52 {
 		return 0, malformed(at, "table entry", "block %d at offset %d is outside the file", i, start)
 	}
-	return int64(start), nil
+	return uint32(start / mib), nil
+}
+
+// checkOverlap refuses blocks of width bytes that share bytes of the file.
+func (r *Reader) checkOverlap(width int64, reload func() error) error {
+	a, b, found, err := r.disk.Overlap(width, reload)
+	if found {
+		return malformed(b, "block", "overlaps the block at offset %d", a)
+	}
+	return err
 }

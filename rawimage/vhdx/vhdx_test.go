@@ -3,47 +3,58 @@ package vhdx_test
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
-	"sync"
 	"testing"
-	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/vhdx"
 )
 
-func open(t testing.TB, name string) image {
-	f, size := opened(t, name)
-	r, err := vhdx.NewReader(f, size)
+const (
+	kib = qemutest.KiB
+	mib = qemutest.MiB
+)
+
+type extent = qemutest.Extent
+
+var damage = qemutest.Damaged
+
+func open(t testing.TB, name string) qemutest.Image {
+	r, err := vhdx.NewReader(qemutest.OpenFile(t, name))
 	require.NoError(t, err)
 	return r
 }
 
+func openBytes(b []byte) (qemutest.Image, error) { return newReader(b) }
+
 func TestMatrix(t *testing.T) {
-	all := append(disks(), disk{"3TiB", 3 * tib, []piece{{mib, 4096}, {3*tib - 5120, 5120}}})
-	matrix(t, "vhdx", []string{
-		"", "subformat=dynamic", "subformat=fixed", "block_size=1M", "block_size=256M", "log_size=4M",
-		"block_state_zero=on,block_size=2M", "subformat=fixed,block_size=1M,log_size=2M",
-	}, all[:4], open)
-	matrix(t, "vhdx", []string{"", "block_size=1M", "block_size=256M"}, all[4:], open)
+	// For qemu-img a VHDX is data from end to end: it reads all of it.
+	m := &qemutest.Matrix{Format: "vhdx", Map: qemutest.MapNone, Over: qemutest.GiB, Open: open}
+	all := qemutest.Options(qemutest.Cross([]string{"", "subformat=dynamic", "subformat=fixed"}, []string{"", "block_size=1M", "block_size=256M"},
+		[]string{"", "block_state_zero=on", "block_state_zero=off"})...)
+	more := qemutest.Options("block_size=0", "block_size=2M", "block_size=4M", "block_size=8M", "block_size=16M", "block_size=32M", "block_size=64M", "block_size=128M",
+		"log_size=1M", "log_size=4M", "log_size=16M,block_size=2M", "log_size=2M,subformat=fixed", "log_size=3M,block_state_zero=off")
+	more = append(more, qemutest.Variant{Flags: []string{"-S", "0"}}, qemutest.Variant{Flags: []string{"-m", "16", "-W"}, Options: "block_size=1M"})
+	t.Run("all", func(t *testing.T) {
+		small := qemutest.Small()
+		m.Convert(t, small[:3], all)
+		m.Convert(t, small[3:], qemutest.Thin(4, all))
+		m.Convert(t, small[:5], more)
+		m.Convert(t, []qemutest.Disk{qemutest.Over4GiB(), qemutest.Over2TiB()}, qemutest.Options("", "block_size=1M", "block_size=256M"))
+		m.Create(t, []int64{1000001, 3 * mib, 3*mib + 512}, qemutest.Thin(2, all), true)
+	})
+	t.Logf("%d combinations of disk and options compared with qemu-img", m.Ran())
 }
 
 // tiny is a disk of 3 MiB with its first and last block stored.
-func tiny(t testing.TB, opts string) (name string, b []byte) {
-	dir := t.TempDir()
-	raw := disk{"tiny", 3 * mib, []piece{{100, 700}, {3*mib - 512, 512}}}.raw(t, dir)
-	name = filepath.Join(dir, "tiny.vhdx")
-	qemuImg(t, "convert", "-f", "raw", "-O", "vhdx", "-o", opts, raw, name)
-	b, err := os.ReadFile(name)
-	require.NoError(t, err)
-	return name, b
+func tiny(t testing.TB, opts string) []byte {
+	return qemutest.Make(t, qemutest.Disk{Name: "tiny", Size: 3 * mib, Data: []extent{{100, 800}, {3*mib - 512, 3 * mib}}}, "vhdx", opts)
 }
 
 func newReader(b []byte, opts ...vhdx.Option) (*vhdx.Reader, error) {
@@ -65,7 +76,7 @@ func sealAll(b []byte) {
 }
 
 func TestInfo(t *testing.T) {
-	_, b := tiny(t, "block_size=1M")
+	b := tiny(t, "block_size=1M")
 	r, err := newReader(b)
 	require.NoError(t, err)
 	info := r.Info()
@@ -103,7 +114,7 @@ func item(b []byte, meta int64, first byte) int64 {
 }
 
 func TestHostile(t *testing.T) {
-	_, good := tiny(t, "block_size=1M")
+	good := tiny(t, "block_size=1M")
 	le := binary.LittleEndian
 	bat, meta := places(good)
 	put := func(off int64, v uint64) func([]byte) []byte {
@@ -113,84 +124,77 @@ func TestHostile(t *testing.T) {
 		return func(b []byte) []byte { put(64*kib+off, v)(b); return put(128*kib+off, v)(b) }
 	}
 	region := func(off int64, v uint64) func([]byte) []byte { return put(192*kib+16+off, v) }
-	tests := map[string]struct {
-		change func(b []byte) []byte
-		want   error
-	}{
-		"empty":            {func(b []byte) []byte { return nil }, vhdx.ErrFormat},
-		"truncated":        {func(b []byte) []byte { return b[:len(b)-int(2*mib)] }, vhdx.ErrFormat},
-		"signature":        {put(0, 1), vhdx.ErrFormat},
-		"no header":        {both(0, 1), vhdx.ErrFormat},
-		"header checksums": {func(b []byte) []byte { b[64*kib+99]++; b[128*kib+99]++; return b }, vhdx.ErrFormat},
-		"version":          {both(64, 2<<16), vhdx.ErrUnsupported},
-		"region checksums": {func(b []byte) []byte { b[192*kib+99]++; b[256*kib+99]++; return b }, vhdx.ErrFormat},
-		"region count":     {put(192*kib+8, 2048), vhdx.ErrFormat},
-		"no regions":       {put(192*kib+8, 0), vhdx.ErrFormat},
-		"unknown region": {func(b []byte) []byte {
+	qemutest.Hostile[*vhdx.FormatError](t, "vhdx", good, map[string]qemutest.Damage{
+		"empty":            damage(func(b []byte) []byte { return nil }, vhdx.ErrFormat),
+		"truncated":        damage(func(b []byte) []byte { return b[:len(b)-int(2*mib)] }, vhdx.ErrFormat),
+		"signature":        damage(put(0, 1), vhdx.ErrFormat),
+		"no header":        damage(both(0, 1), vhdx.ErrFormat),
+		"header checksums": damage(func(b []byte) []byte { b[64*kib+99]++; b[128*kib+99]++; return b }, vhdx.ErrFormat),
+		"version":          damage(both(64, 2<<16), vhdx.ErrUnsupported),
+		"region checksums": damage(func(b []byte) []byte { b[192*kib+99]++; b[256*kib+99]++; return b }, vhdx.ErrFormat),
+		"region count":     damage(put(192*kib+8, 2048), vhdx.ErrFormat),
+		"no regions":       damage(put(192*kib+8, 0), vhdx.ErrFormat),
+		"unknown region": damage(func(b []byte) []byte {
 			b[192*kib+16]++
 			b[192*kib+16+28] |= 1
 			sealAll(b)
 			return b
-		}, vhdx.ErrUnsupported},
-		"region outside":   {region(16, 1<<62), vhdx.ErrFormat},
-		"region at 2^63":   {region(16, 1<<63), vhdx.ErrFormat},
-		"region at 0":      {region(16, 0), vhdx.ErrFormat},
-		"region odd":       {region(16, 1<<20+1), vhdx.ErrFormat},
-		"regions overlap":  {func(b []byte) []byte { copy(b[192*kib+32:][:8], b[192*kib+64:]); sealAll(b); return b }, vhdx.ErrFormat},
-		"region twice":     {func(b []byte) []byte { copy(b[192*kib+48:][:16], b[192*kib+16:]); sealAll(b); return b }, vhdx.ErrFormat},
-		"metadata":         {put(meta, 1), vhdx.ErrFormat},
-		"metadata entries": {put(meta+8, math.MaxUint64), vhdx.ErrFormat},
-		"item outside":     {put(meta+32+16, math.MaxUint64), vhdx.ErrFormat},
-		"unknown item":     {put(meta+32, 0), vhdx.ErrUnsupported},
-		"parent":           {put(item(good, meta, 0x37), mib64(1)|2<<32), vhdx.ErrUnsupported},
-		"block size":       {put(item(good, meta, 0x37), 3<<20), vhdx.ErrFormat},
-		"block size 0":     {put(item(good, meta, 0x37), 0), vhdx.ErrFormat},
-		"size 0":           {put(item(good, meta, 0x24), 0), vhdx.ErrFormat},
-		"size 2^63":        {put(item(good, meta, 0x24), 1<<63), vhdx.ErrFormat},
-		"size 64 TiB":      {put(item(good, meta, 0x24), 1<<46), vhdx.ErrFormat},
-		"entry outside":    {put(bat, 1<<40|6), vhdx.ErrFormat},
-		"entry at 2^63":    {put(bat, 1<<63|6), vhdx.ErrFormat},
-		"entry at 0":       {put(bat, 6), vhdx.ErrFormat},
-		"entry state":      {put(bat, 4), vhdx.ErrFormat},
-		"entry partial":    {put(bat, 7), vhdx.ErrUnsupported},
-		"entries overlap":  {func(b []byte) []byte { copy(b[bat:][:8], b[bat+16:]); return b }, vhdx.ErrFormat},
-		"log without one":  {both(48, 1), vhdx.ErrFormat},
-		"log outside":      {func(b []byte) []byte { both(48, 1)(b); return both(72, 1<<62)(b) }, vhdx.ErrFormat},
-		"log of no length": {func(b []byte) []byte { both(48, 1)(b); return both(64, 1<<16)(b) }, vhdx.ErrFormat},
+		}, vhdx.ErrUnsupported),
+		"region outside":   damage(region(16, 1<<62), vhdx.ErrFormat),
+		"region at 2^63":   damage(region(16, 1<<63), vhdx.ErrFormat),
+		"region at 0":      damage(region(16, 0), vhdx.ErrFormat),
+		"region odd":       damage(region(16, 1<<20+1), vhdx.ErrFormat),
+		"regions overlap":  damage(func(b []byte) []byte { copy(b[192*kib+32:][:8], b[192*kib+64:]); sealAll(b); return b }, vhdx.ErrFormat),
+		"region twice":     damage(func(b []byte) []byte { copy(b[192*kib+48:][:16], b[192*kib+16:]); sealAll(b); return b }, vhdx.ErrFormat),
+		"metadata":         damage(put(meta, 1), vhdx.ErrFormat),
+		"metadata entries": damage(put(meta+8, math.MaxUint64), vhdx.ErrFormat),
+		"item outside":     damage(put(meta+32+16, math.MaxUint64), vhdx.ErrFormat),
+		"unknown item":     damage(put(meta+32, 0), vhdx.ErrUnsupported),
+		"parent":           damage(put(item(good, meta, 0x37), mib64(1)|2<<32), vhdx.ErrUnsupported),
+		"block size":       damage(put(item(good, meta, 0x37), 3<<20), vhdx.ErrFormat),
+		"block size 0":     damage(put(item(good, meta, 0x37), 0), vhdx.ErrFormat),
+		"size 0":           damage(put(item(good, meta, 0x24), 0), vhdx.ErrFormat),
+		"size 2^63":        damage(put(item(good, meta, 0x24), 1<<63), vhdx.ErrFormat),
+		"size 64 TiB":      damage(put(item(good, meta, 0x24), 1<<46), vhdx.ErrFormat),
+		"entry outside":    damage(put(bat, 1<<40|6), vhdx.ErrFormat),
+		"entry at 2^63":    damage(put(bat, 1<<63|6), vhdx.ErrFormat),
+		"entry at 0":       damage(put(bat, 6), vhdx.ErrFormat),
+		"entry state":      damage(put(bat, 4), vhdx.ErrFormat),
+		"entry partial":    damage(put(bat, 7), vhdx.ErrUnsupported),
+		"entries overlap":  damage(func(b []byte) []byte { copy(b[bat:][:8], b[bat+16:]); return b }, vhdx.ErrFormat),
+		"log without one":  damage(both(48, 1), vhdx.ErrFormat),
+		"log outside":      damage(func(b []byte) []byte { both(48, 1)(b); return both(72, 1<<62)(b) }, vhdx.ErrFormat),
+		"log of no length": damage(func(b []byte) []byte { both(48, 1)(b); return both(64, 1<<16)(b) }, vhdx.ErrFormat),
+	}, openBytes)
+	resealed := func(b []byte) (qemutest.Image, error) {
+		sealAll(b)
+		return openBytes(b)
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			_, err := newReader(tt.change(bytes.Clone(good)))
-			require.ErrorIs(t, err, tt.want)
-			var fe *vhdx.FormatError
-			require.ErrorAs(t, err, &fe)
-			require.NotEmpty(t, fe.Field)
-			require.Contains(t, err.Error(), "vhdx: ")
-		})
-	}
+	qemutest.Flip[*vhdx.FormatError](t, good, []extent{
+		{64*kib + 48, 64*kib + 80}, {192*kib + 8, 192*kib + 80}, {meta + 8, meta + 32*6}, {bat, bat + 24},
+	}, resealed)
 	t.Run("first copies damaged", func(t *testing.T) {
 		b := bytes.Clone(good)
 		b[64*kib+99]++
 		b[192*kib+99]++
 		r, err := newReader(b)
 		require.NoError(t, err)
-		require.Len(t, extents(t, r), 2)
+		require.Len(t, qemutest.Extents(t, r), 2)
 	})
 }
 
 func mib64(n uint64) uint64 { return n << 20 }
 
 // requireReplayed compares with a copy that qemu-img has repaired.
-func requireReplayed(t *testing.T, name string) {
+func requireReplayed(t *testing.T, b []byte) {
 	t.Helper()
-	r := open(t, name)
-	require.Positive(t, r.(*vhdx.Reader).Info().Replayed)
-	b, err := os.ReadFile(name)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "fixed"), b, 0o600))
+	qemutest.Img(t, dir, "check", "-q", "-r", "all", "fixed")
+	r, err := newReader(b)
 	require.NoError(t, err)
-	fixed := filepath.Join(t.TempDir(), "fixed.vhdx")
-	require.NoError(t, os.WriteFile(fixed, b, 0o600))
-	qemuImg(t, "check", "-q", "-r", "all", fixed)
-	compare(t, r, disk{}, "-f", "vhdx", fixed)
+	require.Positive(t, r.Info().Replayed)
+	qemutest.Compare(t, r, qemutest.Comparison{Dir: dir, Spec: []string{"-f", "vhdx", "fixed"}, Map: qemutest.MapNone})
 }
 
 // descriptor of a made-up log entry; data is 4 KiB, or nil for n zeros.
@@ -252,7 +256,7 @@ func withLog(good []byte, pos int, entries ...[]byte) []byte {
 }
 
 func TestReplay(t *testing.T) {
-	_, good := tiny(t, "block_size=1M")
+	good := tiny(t, "block_size=1M")
 	bat, _ := places(good)
 	le := binary.LittleEndian
 	page := bytes.Clone(good[bat:][:4096])
@@ -265,12 +269,11 @@ func TestReplay(t *testing.T) {
 	for name, pos := range map[string]int{"at the beginning": 0, "inside": 8192, "around the end": logSize - 12288, "split entry": logSize - 4096} {
 		t.Run(name, func(t *testing.T) {
 			b := withLog(good, pos, write(7, pos, page), write(8, pos, gone))
-			file := filepath.Join(t.TempDir(), "dirty.vhdx")
-			require.NoError(t, os.WriteFile(file, b, 0o600))
-			r := open(t, file)
-			require.Equal(t, 2, r.(*vhdx.Reader).Info().Replayed)
-			require.Equal(t, []piece{{0, mib}}, extents(t, r))
-			requireReplayed(t, file)
+			r, err := newReader(b)
+			require.NoError(t, err)
+			require.Equal(t, 2, r.Info().Replayed)
+			require.Equal(t, []extent{{0, mib}}, qemutest.Extents(t, r))
+			requireReplayed(t, b)
 		})
 	}
 	t.Run("torn last entry", func(t *testing.T) {
@@ -279,17 +282,17 @@ func TestReplay(t *testing.T) {
 		r, err := newReader(withLog(good, 0, write(7, 0, page), torn))
 		require.NoError(t, err)
 		require.Equal(t, 1, r.Info().Replayed)
-		require.Len(t, extents(t, r), 2)
+		require.Len(t, qemutest.Extents(t, r), 2)
 	})
 	t.Run("zeros then data", func(t *testing.T) {
 		e := logEntry(9, 0, len(good), descriptor{at: uint64(bat), n: 4096}, descriptor{at: uint64(bat), data: page})
 		r, err := newReader(withLog(good, 0, e))
 		require.NoError(t, err)
-		require.Len(t, extents(t, r), 2)
+		require.Len(t, qemutest.Extents(t, r), 2)
 		e = logEntry(9, 0, len(good), descriptor{at: uint64(bat), data: page}, descriptor{at: uint64(bat), n: 4096})
 		r, err = newReader(withLog(good, 0, e))
 		require.NoError(t, err)
-		require.Empty(t, extents(t, r))
+		require.Empty(t, qemutest.Extents(t, r))
 	})
 	for name, b := range map[string][]byte{
 		"tail elsewhere": withLog(good, 0, write(7, 4096, page)),
@@ -308,7 +311,7 @@ func TestReplay(t *testing.T) {
 
 // Entries that lie in each other would have the search sum the log for ever.
 func TestOverlappingEntries(t *testing.T) {
-	_, good := tiny(t, "block_size=1M")
+	good := tiny(t, "block_size=1M")
 	b := withLog(good, 0)
 	at, n := int64(binary.LittleEndian.Uint64(b[64*kib+72:])), int64(binary.LittleEndian.Uint32(b[64*kib+68:]))
 	for i := at; i < at+n; i += 4096 {
@@ -323,34 +326,14 @@ func TestOverlappingEntries(t *testing.T) {
 }
 
 func TestReadErrors(t *testing.T) {
-	_, err := vhdx.NewReader(failing{}, 1<<20)
-	require.ErrorIs(t, err, iotest.ErrTimeout)
-	require.False(t, errors.Is(err, vhdx.ErrFormat))
-	_, b := tiny(t, "block_size=1M")
-	r, err := newReader(b)
-	require.NoError(t, err)
-	_, err = r.ReadAt(make([]byte, 1), -1)
-	require.Error(t, err)
-	_, err = r.ReadAt(make([]byte, 1), math.MaxInt64)
-	require.ErrorIs(t, err, io.EOF)
-	n, err := r.ReadAt(make([]byte, 100), r.Size()-10)
-	require.ErrorIs(t, err, io.EOF)
-	require.Equal(t, 10, n)
-	_, err = newReader(b, vhdx.WithMaxTable(1))
+	b := tiny(t, "block_size=1M")
+	qemutest.ReadErrors(t, b, vhdx.ErrFormat, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vhdx.NewReader(ra, size) })
+	_, err := newReader(b, vhdx.WithMaxTable(1))
 	require.Error(t, err)
 }
 
-type failing struct{}
-
-func (failing) ReadAt([]byte, int64) (int, error) { return 0, iotest.ErrTimeout }
-
 func TestConcurrent(t *testing.T) {
-	_, b := tiny(t, "block_size=1M")
-	r, err := newReader(b)
+	r, err := newReader(tiny(t, "block_size=1M"))
 	require.NoError(t, err)
-	var wg sync.WaitGroup
-	for range runtime.NumCPU() + 2 {
-		wg.Go(func() { exercise(t, r) })
-	}
-	wg.Wait()
+	qemutest.Concurrent(t, r)
 }

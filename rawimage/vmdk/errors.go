@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // Conditions, for use with errors.Is.
@@ -47,15 +49,6 @@ func unsupported(off int64, field, format string, args ...any) error {
 	return &FormatError{Offset: off, Field: field, Err: fmt.Errorf("%w: %s", ErrUnsupported, fmt.Sprintf(format, args...))}
 }
 
-// readFull reads len(p) bytes. The caller has checked them against the size it
-// was given, so an early end is an error of the source, not of the format.
 func readFull(ra io.ReaderAt, p []byte, off int64, what string) error {
-	n, err := ra.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("vmdk: read %s at offset %d: %w", what, off+int64(n), err)
+	return imagefmt.ReadFull("vmdk", ra, p, off, what)
 }

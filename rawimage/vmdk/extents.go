@@ -7,6 +7,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // zeros is an extent without a file.
@@ -27,7 +29,7 @@ func (f flat) readAt(p []byte, off int64) error {
 }
 
 func (f flat) nextData(off int64) (start, end int64, err error) {
-	under, ok := f.ra.(extenter)
+	under, ok := f.ra.(imagefmt.Finder)
 	if !ok {
 		return off, math.MaxInt64, nil
 	}

@@ -8,14 +8,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/vmdk"
 )
 
 func FuzzNewReader(f *testing.F) {
 	dir := f.TempDir()
 	for _, opts := range []string{"subformat=monolithicSparse", "subformat=streamOptimized", "subformat=monolithicFlat"} {
-		b, err := os.ReadFile(makeImage(f, opts, 4096, []piece{{0, 600}}))
-		require.NoError(f, err)
+		b := qemutest.Make(f, qemutest.Disk{Name: "tiny", Size: 4096, Data: []extent{{0, 600}}}, "vmdk", opts)
 		f.Add(b)
 		f.Add(archive(f, member{"a.vmdk", b}))
 	}
@@ -35,7 +35,7 @@ func FuzzNewReader(f *testing.F) {
 				}
 				continue
 			}
-			exercise(t, r)
+			qemutest.Exercise(t, r)
 			if err := r.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zlib"
@@ -14,7 +15,10 @@ import (
 // maxRatio is the most deflate can expand: 258 bytes for two bits.
 const maxRatio = 1032
 
-var inflaters sync.Pool // of io.ReadCloser that are zlib.Resetter
+var (
+	inflaters sync.Pool                                           // of io.ReadCloser that are zlib.Resetter
+	scratch   = sync.Pool{New: func() any { return new([]byte) }} // compressed grains
+)
 
 // readCompressed fills p from in on of the compressed grain g in sector e.
 func (s *sparse) readCompressed(p []byte, g, in int64, e uint32) error {
@@ -24,14 +28,9 @@ func (s *sparse) readCompressed(p []byte, g, in int64, e uint32) error {
 		_, err := s.inflate(p, g, e, need)
 		return err
 	}
-	k := key{s, g}
-	data, ok := s.grains.get(k)
-	if !ok {
-		var err error
-		if data, err = s.inflate(nil, g, e, need); err != nil {
-			return err
-		}
-		s.grains.put(k, data)
+	data, err := s.grains.Get(key{s, g}, s.grain, func() ([]byte, error) { return s.inflate(nil, g, e, need) })
+	if err != nil {
+		return err
 	}
 	copy(p, data[in:])
 	return nil
@@ -64,14 +63,16 @@ func (s *sparse) inflate(dst []byte, g int64, e uint32, need int64) ([]byte, err
 	if n == 0 || n > 2*s.grain || n > s.fileSize-at {
 		return nil, malformed(at-4, "compressed length", "%d bytes for a grain of %d", n, s.grain)
 	}
-	src := make([]byte, n)
-	if err := readFull(s.ra, src, at, "compressed grain"); err != nil {
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+	*buf = slices.Grow((*buf)[:0], int(n))[:n]
+	if err := readFull(s.ra, *buf, at, "compressed grain"); err != nil {
 		return nil, err
 	}
 	if dst == nil {
 		dst = make([]byte, min(s.grain, n*maxRatio))
 	}
-	got, err := inflate(dst, src, s.grain)
+	got, err := inflate(dst, *buf, s.grain)
 	if err != nil {
 		return nil, malformed(at, "compressed grain", "%v", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/vmdk"
 )
 
@@ -52,7 +53,7 @@ func TestOVA(t *testing.T) {
 	r, err := openOVA(b)
 	require.NoError(t, err)
 	require.Equal(t, "vm-disk1.VMDK", r.Info().Member)
-	require.Equal(t, extents(t, want), extents(t, r))
+	require.Equal(t, qemutest.Extents(t, want), qemutest.Extents(t, r))
 	one, two := make([]byte, want.Size()), make([]byte, r.Size())
 	_, err = want.ReadAt(one, 0)
 	require.NoError(t, err)
@@ -74,7 +75,7 @@ func TestOVA(t *testing.T) {
 	requireTyped(t, err, vmdk.ErrExternal)
 	_, err = openOVA(b, vmdk.WithDir("."))
 	require.Error(t, err)
-	_, err = vmdk.OpenOVA(failing{}, 4096)
+	_, err = vmdk.OpenOVA(qemutest.Failing{}, 4096)
 	require.ErrorIs(t, err, iotest.ErrTimeout)
 	require.NotErrorIs(t, err, vmdk.ErrFormat)
 }

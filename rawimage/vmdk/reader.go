@@ -5,20 +5,18 @@ import (
 	"io"
 	"math"
 	"sort"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
-// cachedGrains bounds the expanded grains kept, in bytes. Reads of whole grains
-// go past them; they serve those that begin or end within one.
-const cachedGrains = 4 << 20
-
-// cachedTables is how many grain tables are kept, of 2 KiB each as a rule.
-const cachedTables = 256
-
-// extenter is what a source offers that knows its own holes: the first range of
-// data that ends behind off, io.EOF where there is none.
-type extenter interface {
-	NextData(off int64) (start, end int64, err error)
-}
+const (
+	// cachedGrains bounds the expanded grains kept, in bytes. Reads of whole
+	// grains go past them; they serve those that begin or end within one.
+	cachedGrains = 4 << 20
+	// cachedTables bounds the grain tables kept, in bytes: 1024 of the usual
+	// ones, which map 32 GiB.
+	cachedTables = 2 << 20
+)
 
 // Info describes an image.
 type Info struct {
@@ -54,10 +52,16 @@ type extent struct {
 	src        source
 }
 
+// key names a table or grain of one extent.
+type key struct {
+	extent *sparse
+	index  int64
+}
+
 // shared is what all extents of an image draw from.
 type shared struct {
-	tables *cache[[]uint32]
-	grains *cache[[]byte]
+	tables *imagefmt.Cache[key, []uint32]
+	grains *imagefmt.Cache[key, []byte]
 	budget int64 // bytes left for grain directories
 }
 
@@ -93,8 +97,8 @@ func newReader(ra io.ReaderAt, size int64, o *options) (*Reader, error) {
 	}
 	r := new(Reader)
 	sh := &shared{
-		tables: newCache[[]uint32](cachedTables),
-		grains: newCache[[]byte](cachedGrains / (64 << 10)),
+		tables: imagefmt.NewCache[key, []uint32](cachedTables),
+		grains: imagefmt.NewCache[key, []byte](cachedGrains),
 		budget: o.maxTable,
 	}
 	var err error
@@ -153,10 +157,6 @@ func (r *Reader) add(src source, info ExtentInfo) error {
 		info.Grain = s.grain
 		r.info.Compressed = r.info.Compressed || s.compressed()
 		r.info.Unclean = r.info.Unclean || s.h.unclean
-		if s.compressed() {
-			// Less of them where they are larger. No grain was read yet.
-			s.grains.limit = max(1, min(s.grains.limit, int(cachedGrains/s.grain)))
-		}
 	}
 	info.Offset = r.size
 	r.extents = append(r.extents, extent{r.size, r.size + info.Size, src})
@@ -189,15 +189,9 @@ func (r *Reader) find(off int64) int {
 
 // ReadAt reads bytes of the virtual disk. What is in no extent's grains is zeros.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, errors.New("vmdk: negative offset")
-	}
-	if off >= r.size {
-		return 0, io.EOF
-	}
-	var eof error
-	if int64(len(p)) > r.size-off {
-		p, eof = p[:r.size-off], io.EOF
+	p, eof := imagefmt.Clip("vmdk", p, off, r.size)
+	if len(p) == 0 {
+		return 0, eof
 	}
 	n := 0
 	for i := r.find(off); n < len(p); i++ {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"slices"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // maxRange ends a range of data, so that a NextData of a dense disk of many TiB
@@ -21,8 +23,8 @@ type sparse struct {
 	grain    int64 // bytes
 	// directory has the sector of each grain table, 0 where there is none.
 	directory []uint32
-	tables    *cache[[]uint32]
-	grains    *cache[[]byte]
+	tables    *imagefmt.Cache[key, []uint32]
+	grains    *imagefmt.Cache[key, []byte]
 }
 
 // openSparse reads the header and the directory, and takes what that needs from
@@ -128,7 +130,7 @@ func (s *sparse) compressed() bool { return s.h.flags&flagCompressed != 0 }
 // and not on top of each other.
 func (s *sparse) loadDirectory(at int64, sh *shared) error {
 	perTable := s.grain * int64(s.h.entries) // at most 2^43
-	n := ceilDiv(s.size, perTable)
+	n := imagefmt.CeilDiv(s.size, perTable)
 	dirAt := int64(s.h.directoryAt) * sectorSize
 	if n > (s.fileSize-dirAt)/4 {
 		return malformed(at+56, "directory offset", "%d entries at %d are outside the file", n, dirAt)
@@ -137,36 +139,47 @@ func (s *sparse) loadDirectory(at int64, sh *shared) error {
 		return unsupported(at+12, "capacity", "a grain directory of %d bytes, more than the bound", n*4)
 	}
 	sh.budget -= n * 4
-	raw := make([]byte, n*4)
-	if err := readFull(s.ra, raw, dirAt, "grain directory"); err != nil {
+	s.directory = make([]uint32, n)
+	read := func(p []byte, off int64) error { return readFull(s.ra, p, off, "grain directory") }
+	err := imagefmt.EachEntry(dirAt, n, 4, read, func(i int64, b []byte) error {
+		e := binary.LittleEndian.Uint32(b)
+		if e != 0 && int64(e)*sectorSize > s.fileSize-int64(s.h.entries)*4 {
+			return malformed(dirAt+i*4, "directory entry", "table %d in sector %d is outside the file", i, e)
+		}
+		s.directory[i] = e
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	s.directory = make([]uint32, n)
-	var starts []uint32
-	for i := range s.directory {
-		e := binary.LittleEndian.Uint32(raw[i*4:])
-		if s.directory[i] = e; e == 0 {
-			continue
-		}
-		if int64(e)*sectorSize > s.fileSize-int64(s.h.entries)*4 {
-			return malformed(dirAt+int64(i)*4, "directory entry", "table %d in sector %d is outside the file", i, e)
-		}
-		starts = append(starts, e)
-	}
-	width := ceilDiv(int64(s.h.entries)*4, sectorSize)
-	if a, b, bad := overlap(starts, width); bad {
+	width := imagefmt.CeilDiv(int64(s.h.entries)*4, sectorSize)
+	if a, b, bad := overlap(s.directory, width); bad {
 		return malformed(int64(b)*sectorSize, "grain table", "overlaps the table in sector %d", a)
 	}
 	return nil
 }
 
-// overlap finds two of starts that are closer than width, and sorts them.
-func overlap(starts []uint32, width int64) (a, b uint32, bad bool) {
-	slices.Sort(starts)
-	for i := 1; i < len(starts); i++ {
-		if int64(starts[i])-int64(starts[i-1]) < width {
-			return starts[i-1], starts[i], true
+// overlap finds two sectors that are closer than width. Those of 0 are none. Only
+// where they do not ascend, as most writers have them, is there a copy to sort.
+func overlap(sectors []uint32, width int64) (a, b uint32, bad bool) {
+	if a, b, bad = closer(sectors, width); bad {
+		sectors = slices.Clone(sectors)
+		slices.Sort(sectors)
+		a, b, bad = closer(sectors, width)
+	}
+	return a, b, bad
+}
+
+// closer finds two neighbours that do not ascend by width.
+func closer(sectors []uint32, width int64) (a, b uint32, bad bool) {
+	for _, b = range sectors {
+		if b == 0 {
+			continue
 		}
+		if a != 0 && int64(b)-int64(a) < width {
+			return a, b, true
+		}
+		a = b
 	}
 	return 0, 0, false
 }
@@ -177,30 +190,24 @@ func (s *sparse) table(i int64) ([]uint32, error) {
 	if s.directory[i] == 0 {
 		return nil, nil
 	}
-	k := key{s, i}
-	if t, ok := s.tables.get(k); ok {
-		return t, nil
-	}
-	at := int64(s.directory[i]) * sectorSize
-	raw := make([]byte, s.h.entries*4)
-	if err := readFull(s.ra, raw, at, "grain table"); err != nil {
-		return nil, err
-	}
-	t := make([]uint32, s.h.entries)
-	if err := s.parseTable(t, raw, i, at); err != nil {
-		return nil, err
-	}
-	s.tables.put(k, t)
-	return t, nil
+	size := int64(s.h.entries) * 4
+	return s.tables.Get(key{s, i}, size, func() ([]uint32, error) {
+		at := int64(s.directory[i]) * sectorSize
+		raw := make([]byte, size)
+		if err := readFull(s.ra, raw, at, "grain table"); err != nil {
+			return nil, err
+		}
+		return s.parseTable(raw, i, at)
+	})
 }
 
-func (s *sparse) parseTable(t []uint32, raw []byte, i, at int64) error {
+func (s *sparse) parseTable(raw []byte, i, at int64) ([]uint32, error) {
+	t := make([]uint32, s.h.entries)
 	first := i * int64(s.h.entries)
 	width := int64(1)
 	if !s.compressed() {
 		width = int64(s.h.grain)
 	}
-	var starts []uint32
 	for j := range t {
 		g := first + int64(j)
 		e := binary.LittleEndian.Uint32(raw[j*4:])
@@ -215,15 +222,14 @@ func (s *sparse) parseTable(t []uint32, raw []byte, i, at int64) error {
 			need = min(s.grain, s.size-g*s.grain)
 		}
 		if int64(e)*sectorSize > s.fileSize-need {
-			return malformed(at+int64(j)*4, "table entry", "grain %d in sector %d is outside the file", g, e)
+			return nil, malformed(at+int64(j)*4, "table entry", "grain %d in sector %d is outside the file", g, e)
 		}
 		t[j] = e
-		starts = append(starts, e)
 	}
-	if a, b, bad := overlap(starts, width); bad {
-		return malformed(int64(b)*sectorSize, "grain", "overlaps the grain in sector %d", a)
+	if a, b, bad := overlap(t, width); bad {
+		return nil, malformed(int64(b)*sectorSize, "grain", "overlaps the grain in sector %d", a)
 	}
-	return nil
+	return t, nil
 }
 
 // entry returns the sector of grain g, 0 where it is zeros.
@@ -301,7 +307,7 @@ func (s *sparse) nextData(off int64) (start, end int64, err error) {
 // limit or the number of grains where that comes first.
 func (s *sparse) skip(g int64, data bool, limit int64) (int64, error) {
 	n := int64(s.h.entries)
-	limit = min(limit, ceilDiv(s.size, s.grain))
+	limit = min(limit, imagefmt.CeilDiv(s.size, s.grain))
 	for g < limit {
 		t, err := s.table(g / n)
 		if err != nil {
@@ -325,13 +331,4 @@ func (s *sparse) skip(g int64, data bool, limit int64) (int64, error) {
 		}
 	}
 	return min(g, limit), nil
-}
-
-// ceilDiv divides and rounds up, without a sum that could overflow.
-func ceilDiv(a, b int64) int64 {
-	n := a / b
-	if a%b != 0 {
-		n++
-	}
-	return n
 }

@@ -3,7 +3,6 @@ package vmdk_test
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,64 +10,93 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage/vmdk"
 )
 
-func open(t testing.TB, name string) image {
-	f, size := opened(t, name)
+const (
+	kib = qemutest.KiB
+	mib = qemutest.MiB
+)
+
+type extent = qemutest.Extent
+
+var damage = qemutest.Damaged
+
+func openBytes(b []byte) (qemutest.Image, error) { return newReader(b) }
+
+func open(t testing.TB, name string) qemutest.Image {
+	f, size := qemutest.OpenFile(t, name)
 	r, err := vmdk.NewReader(f, size, vmdk.WithDir(filepath.Dir(name)))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	return r
 }
 
-func TestMatrix(t *testing.T) {
-	all := append(disks(), disk{"3TiB", 3 * tib, []piece{{mib, 4096}, {3*tib - 5120, 5120}}})
-	sets := []string{"", "compat6=on", "zeroed_grain=on", "adapter_type=lsilogic", "adapter_type=buslogic",
-		"adapter_type=legacyESX", "hwversion=10", "toolsversion=2147483647"}
-	for _, sub := range []string{"monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "streamOptimized"} {
-		sets = append(sets, "subformat="+sub)
+var subformats = []string{"monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "streamOptimized"}
+
+// variants crosses the options. Of flat extents qemu-img looks for holes in the
+// files.
+func variants(lists ...[]string) (list []qemutest.Variant) {
+	var subs []string
+	for _, s := range subformats {
+		subs = append(subs, "subformat="+s)
 	}
-	sets = append(sets, "subformat=streamOptimized,adapter_type=lsilogic", "subformat=streamOptimized,compat6=on",
-		"subformat=twoGbMaxExtentSparse,zeroed_grain=on")
-	matrix(t, "vmdk", sets, all[:5], open)
-	matrix(t, "vmdk", []string{"subformat=monolithicFlat"}, all[5:], open)
+	for _, opts := range qemutest.Cross(append([][]string{subs}, lists...)...) {
+		flat := strings.Contains(opts, "Flat")
+		if flat && strings.Contains(opts, "zeroed_grain=on") {
+			continue // qemu-img refuses it
+		}
+		list = append(list, qemutest.Variant{Options: opts, Coarser: flat})
+	}
+	return list
+}
+
+func TestMatrix(t *testing.T) {
+	m := &qemutest.Matrix{Format: "vmdk", Map: qemutest.MapExact, Over: qemutest.TiB, Open: open}
+	zeroed := []string{"", "zeroed_grain=on"}
+	some := append(variants(zeroed), qemutest.Options("", "zeroed_grain=off")...)
+	all := append(variants([]string{"compat6=on", "compat6=off,hwversion=10", "toolsversion=2147483647"}, zeroed),
+		variants([]string{"adapter_type=ide", "adapter_type=lsilogic", "adapter_type=buslogic", "adapter_type=legacyESX"})...)
+	flags := []qemutest.Variant{
+		{Flags: []string{"-S", "0"}}, {Flags: []string{"-m", "16", "-W"}}, {Options: "subformat=twoGbMaxExtentSparse", Flags: []string{"-m", "16", "-W"}},
+		{Options: "subformat=streamOptimized", Flags: []string{"-S", "0"}}, {Options: "subformat=streamOptimized", Flags: []string{"-c"}},
+	}
+	t.Run("all", func(t *testing.T) {
+		small := qemutest.Small()
+		m.Convert(t, small[:1], append(all, some...))
+		m.Convert(t, append(small[1:], qemutest.Over4GiB()), some)
+		m.Convert(t, small, flags)
+		// More than 2 TiB split are a thousand files.
+		m.Convert(t, []qemutest.Disk{qemutest.Over2TiB()}, []qemutest.Variant{{}, {Options: "subformat=monolithicFlat", Coarser: true}, {Options: "subformat=streamOptimized"}})
+		stream := func(v qemutest.Variant) bool { return strings.Contains(v.Options, "streamOptimized") }
+		m.Create(t, []int64{1000001, 3*mib + 512}, slices.DeleteFunc(slices.Clone(some), stream), true)
+		m.Create(t, []int64{3*mib + 512}, some, false)
+	})
+	t.Logf("%d combinations of disk and options compared with qemu-img", m.Ran())
 }
 
 // A grain of zeros that the table says so is a hole.
 func TestZeroedGrain(t *testing.T) {
-	name := makeImage(t, "zeroed_grain=on", 2*mib, []piece{{0, 2 * mib}})
-	b, err := os.ReadFile(name)
-	require.NoError(t, err)
+	b := qemutest.Make(t, qemutest.Disk{Name: "tiny", Size: 2 * mib, Data: []extent{{0, 2 * mib}}}, "vmdk", "zeroed_grain=on")
 	gd := binary.LittleEndian.Uint64(b[56:]) * 512
 	gt := int64(binary.LittleEndian.Uint32(b[gd:])) * 512
 	binary.LittleEndian.PutUint32(b[gt+8:], 1)
-	require.NoError(t, os.WriteFile(name, b, 0o600))
-	r := open(t, name)
-	require.Equal(t, []piece{{0, 128 * kib}, {192 * kib, 2*mib - 192*kib}}, extents(t, r))
-	compare(t, r, disk{}, "-f", "vmdk", name)
-}
-
-// makeImage converts a disk and returns the image's name.
-func makeImage(t testing.TB, opts string, size int64, pieces []piece) string {
 	dir := t.TempDir()
-	raw := disk{"tiny", size, pieces}.raw(t, dir)
-	name := filepath.Join(dir, "tiny.vmdk")
-	qemuImg(t, "convert", "-f", "raw", "-O", "vmdk", "-o", opts, raw, name)
-	return name
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "disk"), b, 0o600))
+	r := open(t, filepath.Join(dir, "disk"))
+	require.Equal(t, []extent{{0, 128 * kib}, {192 * kib, 2 * mib}}, qemutest.Extents(t, r))
+	qemutest.Compare(t, r, qemutest.Comparison{Dir: dir, Spec: []string{"-f", "vmdk", "disk"}, Map: qemutest.MapExact})
 }
 
 func tiny(t testing.TB, opts string) []byte {
-	b, err := os.ReadFile(makeImage(t, opts, mib, []piece{{100, 70000}, {mib - 512, 512}}))
-	require.NoError(t, err)
-	return b
+	return qemutest.Make(t, qemutest.Disk{Name: "tiny", Size: mib, Data: []extent{{100, 70000}, {mib - 512, mib}}}, "vmdk", opts)
 }
 
 func newReader(b []byte, opts ...vmdk.Option) (*vmdk.Reader, error) {
@@ -104,49 +132,35 @@ func TestHostileHeader(t *testing.T) {
 	put := func(off int64, v uint32) func([]byte) []byte {
 		return func(b []byte) []byte { le.PutUint32(b[off:], v); return b }
 	}
-	tests := map[string]struct {
-		change func(b []byte) []byte
-		want   error
-	}{
-		"empty":             {func(b []byte) []byte { return nil }, vmdk.ErrFormat},
-		"short":             {func(b []byte) []byte { return b[:100] }, vmdk.ErrFormat},
-		"noise":             {func(b []byte) []byte { b[0] = 'x'; return b }, vmdk.ErrFormat},
-		"COWD":              {func(b []byte) []byte { copy(b, "COWD"); return b }, vmdk.ErrUnsupported},
-		"version":           {put(4, 4), vmdk.ErrUnsupported},
-		"capacity 0":        {put(12, 0), vmdk.ErrUnsupported},
-		"capacity 2^63":     {put(16, 0x00400000), vmdk.ErrFormat},
-		"capacity 2^63-512": {func(b []byte) []byte { le.PutUint64(b[12:], 1<<54-1); return b }, vmdk.ErrFormat},
-		"grain 0":           {put(20, 0), vmdk.ErrFormat},
-		"grain huge":        {put(24, 1), vmdk.ErrFormat},
-		"entries 0":         {put(44, 0), vmdk.ErrFormat},
-		"entries huge":      {put(44, 1<<31), vmdk.ErrFormat},
-		"directory outside": {put(60, 1), vmdk.ErrFormat},
-		"directory 0":       {put(56, 0), vmdk.ErrFormat},
-		"descriptor":        {put(32, 1), vmdk.ErrFormat},
-		"table outside":     {put(gd, 1<<30), vmdk.ErrFormat},
-		"grain outside":     {put(gt, 1<<30), vmdk.ErrFormat},
-		"grains overlap":    {put(gt, le.Uint32(good[gt+4:])+1), vmdk.ErrFormat},
-		"parent": {func(b []byte) []byte {
+	qemutest.Hostile[*vmdk.FormatError](t, "vmdk", good, map[string]qemutest.Damage{
+		"empty":             damage(func(b []byte) []byte { return nil }, vmdk.ErrFormat),
+		"short":             damage(func(b []byte) []byte { return b[:100] }, vmdk.ErrFormat),
+		"noise":             damage(func(b []byte) []byte { b[0] = 'x'; return b }, vmdk.ErrFormat),
+		"COWD":              damage(func(b []byte) []byte { copy(b, "COWD"); return b }, vmdk.ErrUnsupported),
+		"version":           damage(put(4, 4), vmdk.ErrUnsupported),
+		"capacity 0":        damage(put(12, 0), vmdk.ErrUnsupported),
+		"capacity 2^63":     damage(put(16, 0x00400000), vmdk.ErrFormat),
+		"capacity 2^63-512": damage(func(b []byte) []byte { le.PutUint64(b[12:], 1<<54-1); return b }, vmdk.ErrFormat),
+		"grain 0":           damage(put(20, 0), vmdk.ErrFormat),
+		"grain huge":        damage(put(24, 1), vmdk.ErrFormat),
+		"entries 0":         damage(put(44, 0), vmdk.ErrFormat),
+		"entries huge":      damage(put(44, 1<<31), vmdk.ErrFormat),
+		"directory outside": damage(put(60, 1), vmdk.ErrFormat),
+		"directory 0":       damage(put(56, 0), vmdk.ErrFormat),
+		"descriptor":        damage(put(32, 1), vmdk.ErrFormat),
+		"table outside":     damage(put(gd, 1<<30), vmdk.ErrFormat),
+		"grain outside":     damage(put(gt, 1<<30), vmdk.ErrFormat),
+		"grains overlap":    damage(put(gt, le.Uint32(good[gt+4:])+1), vmdk.ErrFormat),
+		"parent": damage(func(b []byte) []byte {
 			return bytes.Replace(b, []byte("parentCID=ffffffff"), []byte("parentCID=12345678"), 1)
-		}, vmdk.ErrUnsupported},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			r, err := newReader(tt.change(bytes.Clone(good)))
-			if err == nil {
-				_, err = r.ReadAt(make([]byte, 10), 0)
-				_, _, err2 := r.NextData(0)
-				requireTyped(t, err2, tt.want)
-			}
-			requireTyped(t, err, tt.want)
-		})
-	}
+		}, vmdk.ErrUnsupported),
+	}, openBytes)
+	qemutest.Flip[*vmdk.FormatError](t, good, []extent{{0, 80}, {gd, gd + 8}, {gt, gt + 64}}, openBytes)
 	t.Run("tables overlap", func(t *testing.T) {
-		b, err := os.ReadFile(makeImage(t, "subformat=monolithicSparse", 100*mib, nil))
-		require.NoError(t, err)
+		b := qemutest.Make(t, qemutest.Disk{Name: "tables", Size: 100 * mib}, "vmdk", "")
 		gd := le.Uint64(b[56:]) * 512
 		copy(b[gd+4:gd+8], b[gd:gd+4])
-		_, err = newReader(b)
+		_, err := newReader(b)
 		requireTyped(t, err, vmdk.ErrFormat)
 	})
 }
@@ -159,7 +173,7 @@ func TestHostileStream(t *testing.T) {
 	}
 	bomb := zlibBytes(t, make([]byte, 65537))
 	short := zlibBytes(t, make([]byte, 65535))
-	tests := map[string]func(b []byte) []byte{
+	cases := map[string]func(b []byte) []byte{
 		"place":     func(b []byte) []byte { le.PutUint64(b[at:], 128); return b },
 		"length 0":  func(b []byte) []byte { le.PutUint32(b[at+8:], 0); return b },
 		"length":    func(b []byte) []byte { le.PutUint32(b[at+8:], math.MaxUint32); return b },
@@ -168,16 +182,15 @@ func TestHostileStream(t *testing.T) {
 		"too long":  func(b []byte) []byte { le.PutUint32(b[at+8:], uint32(len(bomb))); copy(b[at+12:], bomb); return b },
 		"too short": func(b []byte) []byte { le.PutUint32(b[at+8:], uint32(len(short))); copy(b[at+12:], short); return b },
 	}
-	for name, change := range tests {
-		t.Run(name, func(t *testing.T) {
-			r, err := newReader(change(bytes.Clone(good)))
-			require.NoError(t, err)
-			_, err = r.ReadAt(make([]byte, 10), 0)
-			requireTyped(t, err, vmdk.ErrFormat)
-			_, err = r.ReadAt(make([]byte, mib), 0)
-			requireTyped(t, err, vmdk.ErrFormat)
-		})
+	for name, change := range cases {
+		r, err := newReader(change(bytes.Clone(good)))
+		require.NoError(t, err)
+		_, err = r.ReadAt(make([]byte, 10), 0) // through the cache
+		requireTyped(t, err, vmdk.ErrFormat)
+		qemutest.Hostile[*vmdk.FormatError](t, "vmdk", good, map[string]qemutest.Damage{name: damage(change, vmdk.ErrFormat)}, openBytes)
 	}
+	head := int64(at)
+	qemutest.Flip[*vmdk.FormatError](t, good, []extent{{0, 80}, {head, head + 64}}, openBytes)
 }
 
 // A stream whose header leaves the directory to the footer.
@@ -198,7 +211,7 @@ func TestFooter(t *testing.T) {
 	le.PutUint64(b[56:], math.MaxUint64)
 	r, err := newReader(b)
 	require.NoError(t, err)
-	require.Equal(t, extents(t, want), extents(t, r))
+	require.Equal(t, qemutest.Extents(t, want), qemutest.Extents(t, r))
 	for _, cut := range []int{1, 512, 1024, 1536, len(b) - 600} {
 		_, err = newReader(b[:len(b)-cut])
 		requireTyped(t, err, vmdk.ErrFormat)
@@ -261,7 +274,7 @@ func TestDescriptorNames(t *testing.T) {
 
 	r, err := newReader(line("RDONLY 2 FLAT \"in\" 6\nRW 4 ZERO\nRW 1 FLAT \"in\" 0"), vmdk.WithDir(dir))
 	require.NoError(t, err)
-	require.Equal(t, []piece{{0, 1024}, {3072, 512}}, extents(t, r))
+	require.Equal(t, []extent{{0, 1024}, {3072, 3584}}, qemutest.Extents(t, r))
 	got := make([]byte, r.Size())
 	_, err = r.ReadAt(got, 0)
 	require.NoError(t, err)
@@ -271,36 +284,15 @@ func TestDescriptorNames(t *testing.T) {
 }
 
 func TestReadErrors(t *testing.T) {
-	_, err := vmdk.NewReader(failing{}, 1<<20)
-	require.ErrorIs(t, err, iotest.ErrTimeout)
-	require.False(t, errors.Is(err, vmdk.ErrFormat))
-	r, err := newReader(tiny(t, "subformat=monolithicSparse"))
-	require.NoError(t, err)
-	_, err = r.ReadAt(make([]byte, 1), -1)
-	require.Error(t, err)
-	_, err = r.ReadAt(make([]byte, 1), math.MaxInt64)
-	require.ErrorIs(t, err, io.EOF)
-	n, err := r.ReadAt(make([]byte, 100), r.Size()-10)
-	require.ErrorIs(t, err, io.EOF)
-	require.Equal(t, 10, n)
-	for _, o := range []vmdk.Option{vmdk.WithDir(""), vmdk.WithMember(""), vmdk.WithMember("x"), vmdk.WithMaxTable(1)} {
-		_, err = newReader(nil, o)
-		require.Error(t, err)
-	}
-}
-
-type failing struct{}
-
-func (failing) ReadAt([]byte, int64) (int, error) { return 0, iotest.ErrTimeout }
-
-func TestConcurrent(t *testing.T) {
 	for _, opts := range []string{"subformat=monolithicSparse", "subformat=streamOptimized"} {
-		r, err := newReader(tiny(t, opts))
+		b := tiny(t, opts)
+		qemutest.ReadErrors(t, b, vmdk.ErrFormat, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vmdk.NewReader(ra, size) })
+		r, err := newReader(b)
 		require.NoError(t, err)
-		var wg sync.WaitGroup
-		for range 4 {
-			wg.Go(func() { exercise(t, r) })
-		}
-		wg.Wait()
+		qemutest.Concurrent(t, r)
+	}
+	for _, o := range []vmdk.Option{vmdk.WithDir(""), vmdk.WithMember(""), vmdk.WithMember("x"), vmdk.WithMaxTable(1)} {
+		_, err := newReader(nil, o)
+		require.Error(t, err)
 	}
 }

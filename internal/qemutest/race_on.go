@@ -1,0 +1,5 @@
+//go:build race
+
+package qemutest
+
+const raceDetector = true
