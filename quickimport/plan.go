@@ -33,7 +33,7 @@ type Plan struct {
 	PartsMax       int64 `json:"parts_max"`
 	SendBytesMax   int64 `json:"send_bytes_max"` // of the object, without retries: parts of zeros are made on the server, of one that is sent
 
-	Disk     *rawimage.Info `json:"disk,omitempty"` // partition table; none for a compressed stream
+	Disk     *rawimage.Info `json:"disk,omitempty"` // partition table
 	Quota    *Quota         `json:"quota,omitempty"`
 	Stage    string         `json:"stage"` // what an earlier run has reached; "planned" for a new import
 	Warnings []string       `json:"warnings"`
@@ -131,10 +131,7 @@ func (im *importer) newPlan() *Plan {
 // says so was cut short on its way here. What its file systems hint at is
 // compared with the request, and is a warning.
 func (im *importer) inspect(ctx context.Context, v *validation) error {
-	if im.src.image == nil {
-		return nil
-	}
-	info, err := im.src.image.Inspect(ctx)
+	info, err := im.src.inspect(ctx)
 	if errors.Is(err, rawimage.ErrTruncated) {
 		v.problem("file", im.src.name, err)
 		return nil

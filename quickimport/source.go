@@ -33,6 +33,14 @@ type source struct {
 	closers   []io.Closer
 }
 
+// inspect reads the partition table and what hints at the system.
+func (s *source) inspect(ctx context.Context) (*rawimage.Info, error) {
+	if s.stream != nil {
+		return s.stream.Inspect(ctx)
+	}
+	return s.image.Inspect(ctx)
+}
+
 func (s *source) close() {
 	for _, c := range s.closers {
 		_ = c.Close() // read only: nothing to lose

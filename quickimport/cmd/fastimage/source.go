@@ -120,42 +120,11 @@ func (a *app) openPacked(ctx context.Context, name string, opts []diskimage.Opti
 	if err != nil {
 		return nil, err
 	}
-	// The first mebibyte has all that tells a disk that was cut short.
-	start := io.NewSectionReader(s, 0, min(s.Size(), 1<<20))
-	_, err = rawimage.Inspect(ctx, withZeros{start, s.Size()}, s.Size())
-	if cut, ok := errors.AsType[*rawimage.TruncatedError](err); ok {
-		cut.Name = name
-	}
-	if err != nil {
+	if _, err := s.Inspect(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return &source{packed: s}, nil
-}
-
-// withZeros is a disk of which only the start is at hand.
-type withZeros struct {
-	start *io.SectionReader
-	size  int64
-}
-
-func (z withZeros) ReadAt(p []byte, off int64) (int, error) {
-	if off >= z.size {
-		return 0, io.EOF
-	}
-	n := 0
-	if off < z.start.Size() {
-		var err error
-		if n, err = z.start.ReadAt(p, off); err != nil && err != io.EOF {
-			return n, err
-		}
-	}
-	end := min(int64(len(p)), z.size-off)
-	clear(p[n:end])
-	if end < int64(len(p)) {
-		return int(end), io.EOF
-	}
-	return len(p), nil
 }
 
 func (s *source) openStream(name string) (err error) {

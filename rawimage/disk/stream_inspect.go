@@ -1,0 +1,54 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/fastimage/fastimage/rawimage"
+)
+
+// inspected is how much of a stream's start Inspect looks at: all that tells a
+// disk that was cut short, and most of what tells its firmware.
+const inspected = 1 << 20
+
+// Inspect is [Disk.Inspect] for the first MiB of the disk, the rest taken for
+// zeros: so it is quick, and does not see a partition table's copy at the end
+// nor file systems further on, whose absence it does not report as problems. It
+// does not disturb Read.
+func (s *Stream) Inspect(ctx context.Context) (*rawimage.Info, error) {
+	info, err := rawimage.Inspect(ctx, startOnly{io.NewSectionReader(s, 0, min(s.Size(), inspected)), s.Size()}, s.Size())
+	if cut, ok := errors.AsType[*rawimage.TruncatedError](err); ok {
+		cut.Name = s.Name()
+	}
+	if info != nil {
+		info.Problems = nil
+	}
+	return info, err
+}
+
+// startOnly is a disk of which only the start is at hand.
+type startOnly struct {
+	start *io.SectionReader
+	size  int64
+}
+
+// ReadAt reads zeros behind the start.
+func (d startOnly) ReadAt(p []byte, off int64) (int, error) {
+	if off >= d.size {
+		return 0, io.EOF
+	}
+	n := 0
+	if off < d.start.Size() {
+		var err error
+		if n, err = d.start.ReadAt(p, off); err != nil && err != io.EOF {
+			return n, err
+		}
+	}
+	end := min(int64(len(p)), d.size-off)
+	clear(p[n:end])
+	if end < int64(len(p)) {
+		return int(end), io.EOF
+	}
+	return len(p), nil
+}
