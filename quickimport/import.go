@@ -229,11 +229,3 @@ func (im *importer) keys() []string {
 	}
 	return []string{im.img.Key}
 }
-
-// sameSource tells that a source is what it was when it was opened.
-func (im *importer) sameSource() error {
-	if im.src.unchanged == nil {
-		return nil
-	}
-	return wrap("source", im.src.unchanged())
-}

@@ -27,10 +27,7 @@ func (im *importer) upload(ctx context.Context) error {
 	case im.src.container != nil:
 		send = im.sendContainer
 	}
-	if err := send(ctx, up); err != nil {
-		return wrap("upload", err)
-	}
-	return im.sameSource()
+	return wrap("upload", send(ctx, up))
 }
 
 func (im *importer) uploader() (*uploader.Uploader, error) {
@@ -41,6 +38,9 @@ func (im *importer) uploader() (*uploader.Uploader, error) {
 	if im.journal.durable() {
 		rec := im.journal.rec
 		opts = append(opts, uploader.WithStore(im.journal.store), uploader.WithFingerprint(fmt.Sprintf("%+v %+v %s %s", rec.Source, rec.Request, rec.UUID, rec.Created)))
+	}
+	if im.src.unchanged != nil {
+		opts = append(opts, uploader.WithSourceCheck(im.src.unchanged))
 	}
 	if im.o.partSize > 0 {
 		opts = append(opts, uploader.WithPartSize(im.o.partSize))

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -181,7 +180,7 @@ func (im *importer) cleanUp(ctx context.Context, cause error) error {
 	switch {
 	case !jobFailed && (stage == stageSubmitting || stage == stageSubmitted):
 		return fmt.Errorf("%w (the object %s:%s was kept)", cause, im.img.Bucket, im.img.Key)
-	case !jobFailed && im.journal.durable() && !errors.Is(cause, rawimage.ErrChanged):
+	case !jobFailed && im.journal.durable() && !errors.Is(cause, uploader.ErrSourceChanged):
 		return cause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)

@@ -183,10 +183,13 @@ func TestWrongBucket(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, s := newFake(t)
-			f.header = map[string]string{tc.header: tc.value}
+			f.header = map[string]string{tc.header: tc.value, "X-Amz-Request-Id": "REQ-2"}
 			_, err := s.uploader(t, uploader.WithBucketClass("STANDARD")).
 				UploadReaderAt(context.Background(), "images", "k", bytes.NewReader(make([]byte, 10)), 10)
 			require.ErrorIs(t, err, tc.want)
+			var e *uploader.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, "REQ-2", e.RequestID)
 			assert.Zero(t, f.sent, "before anything is sent")
 		})
 	}
@@ -269,4 +272,91 @@ func TestProbesCareless(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, info.Encrypted)
 	require.NoError(t, c.ProbeCopy(context.Background(), "images", "k"))
+}
+
+// TestCleanupReported: what could not be removed is said, and removed by the
+// next run, which sends nothing.
+func TestCleanupReported(t *testing.T) {
+	f, s := newFake(t)
+	st, dir := fileStore(t)
+	u := s.uploader(t, uploader.WithStore(st), uploader.WithFingerprint("disk"))
+	src := &sparse{data: noise(1, mib), size: 23 * mib}
+	f.refuse = func(r *http.Request) (int, string) {
+		if r.Method == http.MethodDelete {
+			return 403, "AccessDenied"
+		}
+		return 0, ""
+	}
+	res, err := u.UploadReaderAt(context.Background(), "images", "k", src, src.size)
+	require.NoError(t, err)
+	require.ErrorIs(t, res.CleanupErr, uploader.ErrCleanup)
+	require.ErrorIs(t, res.CleanupErr, uploader.ErrAccessDenied)
+	assert.Len(t, f.objects, 2, "the zero object is left")
+	f.refuse = nil
+	res, err = u.UploadReaderAt(context.Background(), "images", "k", src, src.size)
+	require.NoError(t, err)
+	require.NoError(t, res.CleanupErr)
+	assert.Zero(t, res.WireBytes)
+	assert.Len(t, f.objects, 1)
+	requireEmptyDir(t, dir)
+}
+
+// TestZerosGoAfterFailure: the zero object does not outlive an upload that
+// failed and is to be resumed.
+func TestZerosGoAfterFailure(t *testing.T) {
+	f, s := newFake(t)
+	st, _ := fileStore(t)
+	u := s.uploader(t, uploader.WithStore(st), uploader.WithConcurrency(1))
+	src := &sparse{data: noise(1, 6*mib), at: 12 * mib, size: 23 * mib, failAt: 13 * mib}
+	_, err := u.UploadReaderAt(context.Background(), "images", "k", src, src.size)
+	require.ErrorIs(t, err, errFail)
+	assert.Empty(t, f.objects)
+	assert.True(t, f.upload, "kept to be resumed")
+	src.failAt = 0
+	res, err := u.UploadReaderAt(context.Background(), "images", "k", src, src.size)
+	require.NoError(t, err)
+	assert.Equal(t, 2, res.ResumedParts)
+	assert.True(t, bytes.Equal(src.bytes(), f.objects["k"]))
+	assert.Len(t, f.objects, 1)
+}
+
+// TestExpiredInTheMiddle: keys that end during an upload are renewed and the
+// upload goes on.
+func TestExpiredInTheMiddle(t *testing.T) {
+	f, s := newFake(t)
+	var asked atomic.Int64
+	c := s.client(t, uploader.WithCredentials(func(context.Context) (uploader.Credentials, error) {
+		return uploader.Credentials{AccessKey: fmt.Sprintf("AK%d", asked.Add(1)), SecretKey: "SK"}, nil
+	}))
+	f.refuse = func(r *http.Request) (int, string) {
+		if r.URL.Query().Get("partNumber") >= "2" && strings.Contains(r.Header.Get("Authorization"), "AK1/") {
+			return 403, "ExpiredToken"
+		}
+		return 0, ""
+	}
+	u, err := uploader.New(c, uploader.WithConcurrency(1))
+	require.NoError(t, err)
+	data := noise(1, 17*mib)
+	res, err := u.UploadReaderAt(context.Background(), "images", "k", bytes.NewReader(data), int64(len(data)))
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, asked.Load())
+	assert.Equal(t, 1, res.Retries)
+	assert.True(t, bytes.Equal(data, f.objects["k"]))
+}
+
+// TestSourceCheck: no object appears from a source that changed on the way,
+// whether it is read or generated.
+func TestSourceCheck(t *testing.T) {
+	f, s := newFake(t)
+	boom := errors.New("written to")
+	u := s.uploader(t, uploader.WithSourceCheck(func() error { return boom }))
+	for _, size := range []int{100, 11 * mib} {
+		data := noise(1, size)
+		_, err := u.UploadReaderAt(context.Background(), "images", "k", bytes.NewReader(data), int64(size))
+		require.ErrorIs(t, err, uploader.ErrSourceChanged)
+		_, err = u.UploadStream(context.Background(), "images", "k", bytes.NewReader(data), int64(size))
+		require.ErrorIs(t, err, boom)
+		assert.Empty(t, f.objects)
+		assert.False(t, f.upload)
+	}
 }

@@ -19,7 +19,7 @@ func FuzzState(f *testing.F) {
 		`"zero_key":".zeros-0123456789abcdef","parts":{"1":{"md5":"00","etag":"x"}},"final_etag":"e","final_size":9}`))
 	f.Add([]byte(`{"version":1,"zero_key":"other","size":-1,"part_size":0}`))
 	f.Add([]byte(`{"version":2}`))
-	s := &session{c: fuzzClient(f, 200, nil), bucket: "images", key: "k", size: 9}
+	s := &session{c: fuzzClient(f, &fixed{status: 200}), bucket: "images", key: "k", size: 9}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		st := parseState(data)
 		if st == nil {
@@ -45,11 +45,13 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(200, []byte(`<R><IsTruncated>true</IsTruncated><NextKeyMarker>a</NextKeyMarker><Upload><Key>a</Key><UploadId>i</UploadId></Upload></R>`))
 	f.Add(200, []byte(`<R><IsTruncated>true</IsTruncated><Contents><Key>a</Key><Size>1</Size></Contents></R>`))
 	f.Add(403, []byte(`<Error><Code>AccessDenied</Code><Message>no</Message></Error>`))
+	answer := &fixed{}
+	c, ctx := fuzzClient(f, answer), context.Background()
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		if status < 200 || status > 599 {
 			return
 		}
-		c, ctx := fuzzClient(t, status, body), context.Background()
+		answer.status, answer.body = status, body
 		parts, _ := c.listParts(ctx, "images", "k", "id")
 		for n := range parts {
 			require.True(t, n >= 1 && n <= MaxParts)
@@ -69,13 +71,14 @@ type fixed struct {
 	body   []byte
 }
 
-func (f fixed) RoundTrip(req *http.Request) (*http.Response, error) {
+func (f *fixed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: f.status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(f.body)), ContentLength: -1, Request: req}, nil
 }
 
-func fuzzClient(t testing.TB, status int, body []byte) *Client {
+func fuzzClient(t testing.TB, answer http.RoundTripper) *Client {
+	t.Helper()
 	c, err := NewClient(WithEndpoint("http://127.0.0.1:1"), WithRegion("r"), WithStaticCredentials("AK", "SK", ""),
-		WithTransport(fixed{status, body}), WithRetries(1, time.Millisecond, time.Millisecond))
+		WithTransport(answer), WithRetries(1, time.Millisecond, time.Millisecond))
 	require.NoError(t, err)
 	return c
 }

@@ -116,6 +116,11 @@ func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) er
 		return err
 	}
 	defer src.Close()
+	if fi, err := os.Stat(name); err == nil {
+		opts = append(opts, uploader.WithFingerprint(uploader.FileFingerprint(fi)))
+	}
+	// A source that changes on the way must leave no object.
+	opts = append(opts, uploader.WithSourceCheck(src.CheckUnchanged))
 	res, err := a.send(ctx, client, src, bucket, key, opts)
 	if err != nil {
 		return err
@@ -136,6 +141,9 @@ func (a *app) send(ctx context.Context, client *uploader.Client, src *rawimage.I
 	show := a.progress()
 	defer show.finish()
 	up, err := uploader.New(client, append(opts, uploader.WithProgress(func(p uploader.Progress) {
+		if p.Retry != nil {
+			a.retrying(show, p.Retry)
+		}
 		show.show(step{phase: "upload", done: p.Done, total: p.Total, skipped: p.Copied, sent: p.Wire, retries: p.Retries})
 	}))...)
 	if err != nil {
@@ -145,11 +153,41 @@ func (a *app) send(ctx context.Context, client *uploader.Client, src *rawimage.I
 	if err != nil {
 		return nil, err
 	}
+	show.finish()
+	a.tell(res)
+	return res, nil
+}
+
+// retrying prints an attempt that failed, above the bars if there are any.
+func (a *app) retrying(d display, r *uploader.Retry) {
+	what := r.Op
+	if r.Part > 0 {
+		what = fmt.Sprintf("part %d", r.Part)
+	}
+	line := fmt.Sprintf("upload: %s, attempt %d failed, next in %s: %s\n", what, r.Attempt, r.Wait.Round(10*time.Millisecond), oneLine(r.Reason.Error()))
+	switch d := d.(type) {
+	case *bars:
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.p != nil && !d.over {
+			_, _ = d.p.Write([]byte(line)) // no more than a notice
+		}
+	case *lines:
+		fmt.Fprint(a.stderr, line)
+	}
+}
+
+// tell prints what a user would not expect of an upload that went well.
+func (a *app) tell(res *uploader.Result) {
+	if res.RestartReason != "" && !a.quiet {
+		fmt.Fprintf(a.stderr, "upload: began anew: %s\n", res.RestartReason)
+	}
+	if res.Encrypted && !a.quiet {
+		fmt.Fprintln(a.stderr, "upload: the bucket encrypts, ETags are no digests and were not compared")
+	}
 	if res.CleanupErr != nil {
-		show.finish()
 		fmt.Fprintf(a.stderr, "fastimage: warning: %s\n", message(res.CleanupErr))
 	}
-	return res, src.CheckUnchanged()
 }
 
 func (a *app) uploadsCmd() *cobra.Command {

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/uploader"
 )
 
 // An object goes up without its zeros, and is described and checked where it lies.
@@ -46,6 +52,49 @@ func TestUploadAndLookAtTheObject(t *testing.T) {
 	requireError(t, fastimage(t, c.env, "upload", "--state-dir", dir, disk, "obs://nosuchbucket/k"), exitFailed, "nosuchbucket")
 	requireError(t, fastimage(t, c.env, "upload", disk, "images/k"), exitUsage, "obs://")
 	requireError(t, fastimage(t, c.env, "info", "obs://images/nothing"), exitFailed, "nothing")
+}
+
+// A source that changed since it was interrupted is said, and one that changes
+// on the way leaves no object.
+func TestUploadOfAChangedSource(t *testing.T) {
+	c := serve(t, t.TempDir())
+	defer c.stop(t)
+	dir, name := t.TempDir(), filepath.Join(t.TempDir(), "disk")
+	data := make([]byte, 24<<20)
+	for i := range data {
+		data[i] = byte(i >> 12)
+	}
+	require.NoError(t, os.WriteFile(name, data, 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	a := &app{stderr: io.Discard, stdout: io.Discard, quiet: true}
+	f := uploadFlags{stateDir: dir, concurrency: 1, rate: "8MiB"}
+	for _, e := range c.env {
+		k, v, _ := strings.Cut(e, "=")
+		t.Setenv(k, v)
+	}
+	go onceStarted(dir, cancel)
+	require.ErrorIs(t, a.upload(ctx, name, "obs://images/disk", f), context.Canceled)
+
+	require.NoError(t, os.Chtimes(name, time.Time{}, time.Now().Add(-time.Hour)))
+	r := fastimage(t, c.env, "upload", "--state-dir", dir, name, "obs://images/disk")
+	require.Zero(t, r.code, r.stderr)
+	require.Contains(t, r.stderr, "began anew: the source changed")
+
+	go onceStarted(dir, func() { _ = os.Chtimes(name, time.Time{}, time.Now()) })
+	require.ErrorIs(t, a.upload(t.Context(), name, "obs://images/other", f), uploader.ErrSourceChanged)
+	requireError(t, fastimage(t, c.env, "info", "obs://images/other"), exitFailed, "other")
+}
+
+// onceStarted calls f when an upload has written its state; its rate gives it
+// seconds to go on.
+func onceStarted(dir string, f func()) {
+	for range 3000 {
+		if found, _ := filepath.Glob(filepath.Join(dir, "*.json")); len(found) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	f()
 }
 
 // A second import with the same state gives the image that is there.
