@@ -10,11 +10,10 @@ import (
 // Decode unpacks the disk in r to w, blocks in parallel and in no order.
 //
 // If w is a regular file (it has the Stat and Truncate of an [os.File]), it is
-// emptied and given the disk's size first, and zeros are left as holes, unless
-// [WithZeros] is given. To anything else, a block device for one, zeros are
-// written out.
+// emptied and given the disk's size first, and zeros are left as holes. To
+// anything else, a block device for one, zeros are written out.
 //
-// Decode heeds [WithWorkers], [WithProgress] and [WithZeros].
+// Decode heeds [WithWorkers] and [WithProgress].
 func Decode(ctx context.Context, w io.WriterAt, r *Reader, opts ...Option) error {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -118,7 +117,7 @@ func newTarget(w io.WriterAt, f *footer, o *options) (*target, error) {
 			}
 		}
 	}
-	t.sparse = ok && !o.zeros
+	t.sparse = ok
 	t.meter = startMeter(f.origSize, o.progress)
 	return t, nil
 }

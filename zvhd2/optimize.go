@@ -276,26 +276,3 @@ func (t *optimizer) fromStream(ctx context.Context, w io.Writer, sr *StreamReade
 			return e.comp.record(worker, s, s.in)
 		})
 }
-
-// OptimizeStream is [Optimize] for a ZVHD or ZVHD2 file in a pipe; every block
-// is compressed anew.
-func OptimizeStream(ctx context.Context, w io.Writer, r io.Reader, opts ...Option) (*OptimizeReport, error) {
-	o, err := newOptions(opts)
-	if err != nil {
-		return nil, err
-	}
-	s, err := NewStreamReader(r)
-	if err != nil {
-		return nil, err
-	}
-	if s.foot.blockSize != BlockSize {
-		return nil, fieldErr(offBlockSize, "block_size", ErrUnsupported, "is %d: in sequence only 2 MiB", s.foot.blockSize)
-	}
-	t := &optimizer{o: o, rep: &OptimizeReport{Format: s.Format()}}
-	sum, err := t.fromStream(ctx, w, s, func(err error) error { return err })
-	if err != nil {
-		return nil, err
-	}
-	t.rep.Summary, t.rep.InputSize = *sum, s.off
-	return t.finish(), nil
-}

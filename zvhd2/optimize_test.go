@@ -68,16 +68,6 @@ func TestOptimizeDropsZerosAndWaste(t *testing.T) {
 	require.True(t, bytes.Equal(want, content(t, open(t, out), d.size)))
 }
 
-func TestOptimizeStream(t *testing.T) {
-	for _, v := range needVectors(t, ".zvhd") {
-		var out bytes.Buffer
-		rep, err := zvhd2.OptimizeStream(context.Background(), &out, bytes.NewReader(v.data))
-		require.NoError(t, err)
-		require.EqualValues(t, len(v.data), rep.InputSize)
-		v.check(t, open(t, out.Bytes()))
-	}
-}
-
 func TestRecoverCutAnywhere(t *testing.T) {
 	d := sampleDisk()
 	file := encoded(t, d, d.size)

@@ -20,7 +20,6 @@ type options struct {
 	timestamp *time.Time
 	progress  func(Progress)
 	cacheSize int64
-	zeros     bool
 	against   *source
 }
 
@@ -128,15 +127,6 @@ func WithCacheSize(n int64) Option {
 			return fmt.Errorf("%w: cache of %d bytes: want 0 to 64 GiB", ErrOption, n)
 		}
 		o.cacheSize = n
-		return nil
-	}
-}
-
-// WithZeros makes [Decode] write zeros out where it would leave a hole. The
-// default leaves holes in regular files only, which it empties first.
-func WithZeros() Option {
-	return func(o *options) error {
-		o.zeros = true
 		return nil
 	}
 }

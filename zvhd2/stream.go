@@ -185,8 +185,7 @@ func (s *StreamReader) expand(payload []byte) error {
 }
 
 // Decode unpacks the rest of the disk to w, with holes as the function
-// [Decode] makes them. It must be called before Next. It heeds [WithProgress]
-// and [WithZeros].
+// [Decode] makes them. It must be called before Next. It heeds [WithProgress].
 func (s *StreamReader) Decode(ctx context.Context, w io.WriterAt, opts ...Option) error {
 	o, err := newOptions(opts)
 	if err != nil {

@@ -239,9 +239,7 @@ func (v *verifier) payloads(ctx context.Context, entries []entry) error {
 	}
 	if src != nil {
 		src.block = f.blockSize
-		if roundUp(src.size, sectorSize) != f.origSize {
-			_ = v.add(KindContent, fieldErr(0, "size", ErrFormat, "the disk compared with has %d bytes, this one %d", src.size, f.origSize))
-		}
+		v.compareSize()
 	}
 	v.rep.Stored = int64(len(entries))
 	m := startMeter(f.origSize, v.o.progress)
@@ -334,6 +332,13 @@ func (v *verifier) zeros(ctx context.Context, buf func(worker int) []byte) error
 			}
 			return v.compare(block, nil, buf(w))
 		})
+}
+
+func (v *verifier) compareSize() {
+	ours, theirs := v.r.foot.origSize, v.o.against.size
+	if roundUp(theirs, sectorSize) != ours {
+		_ = v.add(KindContent, fieldErr(0, "size", ErrFormat, "the disk compared with has %d bytes, this one %d", theirs, ours))
+	}
 }
 
 // compare compares a block, nil for zeros, with the other disk's.

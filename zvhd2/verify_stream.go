@@ -22,19 +22,8 @@ func (v *verifier) stream(ctx context.Context, head *footer) error {
 	v.r.bitmap = newBitset(make([]byte, ceilDiv(head.maxBlk, 64)*8))
 	other := make([]byte, BlockSize)
 	err = s.each(ctx, func(block int64, data []byte) error {
-		v.rep.Stored++
-		v.rep.Checked++
 		m.data.Add(v.r.blockLen(block))
-		v.r.bitmap.words[block/64] |= 1 << (block % 64)
-		rec := s.rec.Bytes()
-		v.details(rec, data, entry{block: block, offset: s.off - int64(len(rec)), length: int64(len(rec))})
-		if v.o.against == nil {
-			return nil
-		}
-		if err := v.o.against.readBlock(block, other); err != nil {
-			return err
-		}
-		return v.compare(block, data, other)
+		return v.streamBlock(s, block, data, other)
 	})
 	if err != nil {
 		kind := KindRecord
@@ -52,14 +41,28 @@ func (v *verifier) stream(ctx context.Context, head *footer) error {
 	if v.o.against == nil {
 		return nil
 	}
-	if roundUp(v.o.against.size, sectorSize) != head.origSize {
-		_ = v.add(KindContent, fieldErr(0, "size", ErrFormat, "the disk compared with has %d bytes, this one %d", v.o.against.size, head.origSize))
-	}
+	v.compareSize()
 	bufs := make([][]byte, v.o.workers)
 	for i := range bufs {
 		bufs[i] = make([]byte, BlockSize)
 	}
 	return v.zeros(ctx, func(w int) []byte { return bufs[w] })
+}
+
+// streamBlock checks the block that s has read last.
+func (v *verifier) streamBlock(s *StreamReader, block int64, data, other []byte) error {
+	v.rep.Stored++
+	v.rep.Checked++
+	v.r.bitmap.words[block/64] |= 1 << (block % 64)
+	rec := s.rec.Bytes()
+	v.details(rec, data, entry{block: block, offset: s.off - int64(len(rec)), length: int64(len(rec))})
+	if v.o.against == nil {
+		return nil
+	}
+	if err := v.o.against.readBlock(block, other); err != nil {
+		return err
+	}
+	return v.compare(block, data, other)
 }
 
 // walk checks the records of a file whose index is of no use, one after the
