@@ -101,3 +101,49 @@ func TestOpen(t *testing.T) {
 		})
 	}
 }
+
+// What is not read is refused by name, with the command that helps.
+func TestRefused(t *testing.T) {
+	for magic, words := range map[string]string{
+		"QED\x00":                 "qemu-img convert -f qed",
+		"QFI\xfb\x00\x00\x00\x01": "qemu-img convert -f qcow ",
+		"z2strm":                  "converted already",
+		"stream\x00\x00":          "converted already",
+		"BZh91AY&SY":              "bzip2 -dc",
+		"\x1f\x8b\x08":            "gzip -dc",
+		"# Disk DescriptorFile\n": "vmdk: ",
+		"QFI\xfb\x00\x00\x00\x03": "qcow2: ",
+		"vhdxfile":                "vhdx: ",
+	} {
+		head := append([]byte(magic), make([]byte, 8192)...)
+		_, err := disk.New(bytes.NewReader(head), int64(len(head)))
+		require.ErrorContains(t, err, words)
+		d, err := disk.New(bytes.NewReader(head), int64(len(head)), disk.WithFormat(rawimage.FormatRaw))
+		require.NoError(t, err)
+		requireDisk(t, d, head)
+	}
+	_, err := disk.New(bytes.NewReader([]byte("\x1f\x8b\x08")), 3)
+	require.ErrorIs(t, err, disk.ErrCompressed)
+	require.ErrorIs(t, err, disk.ErrUnsupported)
+}
+
+// FuzzNew: no panic and no hang on any image, its disk read to some extent.
+func FuzzNew(f *testing.F) {
+	for _, magic := range []string{"QFI\xfb\x00\x00\x00\x03", "KDMV", "vhdxfile", "conectix", "# Disk DescriptorFile\nRW 8 FLAT \"x\" 0\n"} {
+		f.Add(append([]byte(magic), make([]byte, 1024)...))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := disk.New(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return
+		}
+		defer d.Close()
+		n := 0
+		for e, err := range d.Extents() {
+			if n++; err != nil || n > 100 {
+				break
+			}
+			_, _ = d.ReadAt(make([]byte, min(e.Length, 1<<16)), e.Offset)
+		}
+	})
+}

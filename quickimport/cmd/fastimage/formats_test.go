@@ -62,7 +62,7 @@ func partlyFull(t testing.TB, name string, n int64) {
 	require.NoError(t, err)
 }
 
-// formats are the images that qemu-img makes. Those with all have an odd size too.
+// formatCases are the images that qemu-img makes, each format and subformat.
 var formatCases = []struct {
 	name, format string
 	args         string // of qemu-img convert
@@ -96,10 +96,14 @@ var formatCases = []struct {
 // what qemu-img convert -O raw makes of the same file.
 func TestConvertFormats(t *testing.T) {
 	combinations := 0
-	for _, n := range []int64{13<<20 + 512*7, 5<<20 + 77, 64 << 20} {
+	// More sizes, options and disks are in the tests of the formats.
+	for _, n := range []int64{5<<20 + 77, 34 << 20} {
 		parent := t.TempDir()
 		partlyFull(t, filepath.Join(parent, "source"), n)
 		for _, c := range formatCases {
+			if n == 34<<20 && strings.Contains(c.name, " ") {
+				continue // one of each format will do
+			}
 			t.Run(fmt.Sprintf("%s/%d", c.name, n), func(t *testing.T) {
 				dir := t.TempDir() // the extents of a VMDK have names of their own
 				args := strings.Fields(c.args)
