@@ -96,8 +96,8 @@ type credentialsCache struct {
 	provider CredentialsProvider
 	now      func() time.Time
 
-	mu   sync.Mutex // guards kept; held while the provider is asked, so that it is asked once
-	kept Credentials
+	mu   sync.Mutex         // guards kept; held while the provider is asked, so that it is asked once
+	kept func() Credentials // nil: none; a function, which no verb of fmt looks into
 }
 
 // Credentials gives what is kept or asks for more. When that fails, what is
@@ -105,16 +105,20 @@ type credentialsCache struct {
 func (c *credentialsCache) Credentials(ctx context.Context) (Credentials, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := c.kept.Expires.Sub(c.now())
-	if !c.kept.Expires.IsZero() && left > expiryMargin {
-		return c.kept, nil
+	var kept Credentials
+	if c.kept != nil {
+		kept = c.kept()
+	}
+	left := kept.Expires.Sub(c.now())
+	if !kept.Expires.IsZero() && left > expiryMargin {
+		return kept, nil
 	}
 	fresh, err := c.provider.Credentials(ctx)
-	if err != nil && !c.kept.Expires.IsZero() && left > 0 {
-		return c.kept, nil
+	if err != nil && !kept.Expires.IsZero() && left > 0 {
+		return kept, nil
 	}
 	if err == nil {
-		c.kept = fresh
+		c.kept = func() Credentials { return fresh }
 	}
 	return fresh, err
 }
@@ -123,8 +127,8 @@ func (c *credentialsCache) Credentials(ctx context.Context) (Credentials, error)
 // and tells whether there are others.
 func (c *credentialsCache) replace(ctx context.Context, refused Credentials) bool {
 	c.mu.Lock()
-	if c.kept == refused {
-		c.kept = Credentials{}
+	if c.kept != nil && c.kept() == refused {
+		c.kept = nil
 	}
 	c.mu.Unlock()
 	fresh, err := c.Credentials(ctx)

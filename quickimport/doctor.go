@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -58,7 +59,8 @@ type doctor struct {
 	bucket, prefix string
 	report         *DoctorReport
 	encrypted      bool
-	images         []string // made by it
+	touched        bool   // something may be in the bucket
+	image          string // name of the image that may have been made; "": none
 }
 
 // doctorData is the size of the object that is uploaded in parts: two of the
@@ -89,8 +91,9 @@ func (d *doctor) run(ctx context.Context, tryImport bool) error {
 		d.checkDigest(ctx)
 		d.checkCopy(ctx)
 		d.checkMultipart(ctx)
-		d.checkRanges(ctx)
-		if tryImport && ctx.Err() == nil {
+		if ranges := d.checkRanges(ctx); tryImport && !ranges && d.o.verify && d.o.format == FormatZVHD2 {
+			d.add("import", Fails, "not tried, since it could not be read back", "switch the verification of uploads off")
+		} else if tryImport && ctx.Err() == nil {
 			d.checkImport(ctx)
 		}
 	}
@@ -186,6 +189,7 @@ func (d *doctor) class(name, class string) {
 
 // checkPut puts an object with its Content-MD5; false when that fails.
 func (d *doctor) checkPut(ctx context.Context) bool {
+	d.touched = true
 	body := []byte("fastimage doctor\n")
 	info, err := d.obs.PutObject(ctx, d.bucket, d.prefix+"put", body)
 	if err != nil {
@@ -261,8 +265,8 @@ func doctorBytes() []byte {
 	return data
 }
 
-// checkRanges reads a few bytes out of the middle of an object.
-func (d *doctor) checkRanges(ctx context.Context) {
+// checkRanges reads a few bytes out of the middle of an object; false when that fails.
+func (d *doctor) checkRanges(ctx context.Context) bool {
 	const name = "range reads"
 	object, err := d.obs.OpenObject(ctx, d.bucket, d.prefix+"multipart", uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
 	if err == nil {
@@ -274,21 +278,26 @@ func (d *doctor) checkRanges(ctx context.Context) {
 	}
 	if err != nil {
 		d.add(name, Fails, bare(err), "uploads cannot be read back: switch the verification of uploads off")
-		return
+		return false
 	}
 	d.holds(name, "the bytes asked for, and no others")
+	return true
 }
 
 // checkImport makes a small data disk image and leaves its removal to cleanUp.
 func (d *doctor) checkImport(ctx context.Context) {
 	const name = "import"
 	began := time.Now()
+	d.image = "fastimage-doctor-" + path.Base(d.prefix)
 	res, err := d.tryImport(ctx)
-	if res != nil {
-		d.images = append(d.images, res.ImageID)
+	if errors.Is(err, ErrValidation) {
+		d.image = "" // nothing was asked for
 	}
 	if err != nil {
 		d.fails(name, err)
+		if ctx.Err() == nil { // tried and failed, whatever the reason
+			d.report.Checks[len(d.report.Checks)-1].Finding = Fails
+		}
 		return
 	}
 	d.holds(name, fmt.Sprintf("%s image %s active after %.1f s", d.o.format, res.ImageID, time.Since(began).Seconds()))
@@ -307,20 +316,19 @@ func (d *doctor) tryImport(ctx context.Context) (*Result, error) {
 	o := *d.o // nothing is kept, and the image is waited for
 	o.store, o.mfFile, o.wait, o.awaitActive, o.deleteObject, o.progress, o.source = nil, "", true, true, false, nil, nil
 	c := &Client{o: &o, http: d.http, obs: d.obs, creds: d.creds, project: d.knownProject(Credentials{})}
-	name := filepath.Base(filepath.Clean(d.prefix))
-	return c.Import(ctx, file, Image{Name: "fastimage-doctor-" + name, Type: TypeData, Bucket: d.bucket, Key: d.prefix + "disk." + string(o.format)})
+	return c.Import(ctx, file, Image{Name: d.image, Type: TypeData, Bucket: d.bucket, Key: d.prefix + "disk." + string(o.format)})
 }
 
 // cleanUp removes images, objects and unfinished uploads.
 func (d *doctor) cleanUp(ctx context.Context) error {
 	var errs []error
-	for _, id := range d.images {
-		errs = append(errs, d.deleteImage(ctx, id))
+	if d.image != "" {
+		errs = append(errs, d.removeImages(ctx))
+	}
+	if !d.touched {
+		return errors.Join(errs...)
 	}
 	for object, err := range d.obs.Objects(ctx, d.bucket, d.prefix) {
-		if errors.Is(err, uploader.ErrNoSuchBucket) {
-			return errors.Join(errs...)
-		}
 		if err == nil {
 			err = d.obs.DeleteObject(ctx, d.bucket, object.Key)
 		}
@@ -328,4 +336,15 @@ func (d *doctor) cleanUp(ctx context.Context) error {
 	}
 	_, err := d.obs.AbortStale(ctx, d.bucket, d.prefix, time.Time{})
 	return errors.Join(append(errs, err)...)
+}
+
+// removeImages looks for the image by its name, which nobody else has: an
+// import that was cancelled, or whose answer was lost, knows no id.
+func (d *doctor) removeImages(ctx context.Context) error {
+	found, err := d.ImagesByName(ctx, d.image)
+	errs := []error{err}
+	for _, img := range found {
+		errs = append(errs, d.deleteImage(ctx, img.ID))
+	}
+	return errors.Join(errs...)
 }

@@ -190,17 +190,25 @@ func (r *Result) addPhase(t Timed) {
 }
 
 // recheckUpload lets the upload be done again when what an earlier run has
-// uploaded is gone or is another object by now.
+// uploaded is gone. When there is another object by now it is somebody else's,
+// and the import is held to what holds for a new one.
 func (im *importer) recheckUpload(ctx context.Context) error {
 	if s := im.journal.rec.Stage; im.object || s != stageUploaded && s != stageVerified {
 		return nil
 	}
-	info, err := im.obs.HeadObject(ctx, im.img.Bucket, im.img.Key)
-	if errors.Is(err, uploader.ErrNoSuchKey) || err == nil && (info.Size != im.res.ObjectBytes || info.ETag != im.res.ETag) {
-		im.journal.rec.Stage = stageUploading
-		return nil
+	for i, key := range im.keys() {
+		info, err := im.obs.HeadObject(ctx, im.img.Bucket, key)
+		switch gone := errors.Is(err, uploader.ErrNoSuchKey); {
+		case err != nil && !gone:
+			return wrap("object", err)
+		case gone:
+			im.journal.rec.Stage = stageUploading
+		case i == 0 && (info.Size != im.res.ObjectBytes || info.ETag != im.res.ETag):
+			im.journal.rec.Stage, im.journal.resumed = stageUploading, false
+			return nil
+		}
 	}
-	return wrap("object", err)
+	return nil
 }
 
 // finishedBefore answers an import that an earlier run has ended, as long as
@@ -210,8 +218,10 @@ func (im *importer) finishedBefore(ctx context.Context) error {
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	im.journal.rec, im.journal.resumed = im.freshRecord(), false
-	im.res = im.journal.rec.Result
+	// The image was removed meanwhile. The object may be there still: then it
+	// need not be sent again.
+	im.journal.rec.Stage = stageUploaded
+	im.res.ImageID, im.res.JobID, im.res.WireBytes, im.res.Retries, im.res.Seconds, im.res.Phases = "", "", 0, 0, 0, nil
 	return im.run(ctx)
 }
 

@@ -111,9 +111,7 @@ func TestImportRaw(t *testing.T) {
 // More than one part, data that does not compress, a size that no block divides.
 func TestImportManyParts(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "big.raw")
-	data := make([]byte, 33<<20+512)
-	rng := rand.NewChaCha8([32]byte{1})
-	rng.Read(data)
+	data := noise(33<<20 + 512)
 	clear(data[8<<20 : 20<<20])
 	require.NoError(t, os.WriteFile(name, data, 0o600))
 	srv := imstest.NewServer(t)
@@ -220,4 +218,11 @@ func TestImportCancelled(t *testing.T) {
 	_, err := c.Import(ctx, realDisk, demo(srv.Bucket()))
 	require.ErrorIs(t, err, context.Canceled)
 	nothingLeft(t, srv)
+}
+
+// noise is what does not compress.
+func noise(n int) []byte {
+	data := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(data) // never fails
+	return data
 }

@@ -132,9 +132,14 @@ func (c *Client) CreateImage(ctx context.Context, img Image) (jobID string, err 
 	if err := img.Validate(); err != nil {
 		return "", err
 	}
+	var failed error // an answer that leaves open whether anything was done
 	err = c.retry(ctx, "create image", func() error {
 		jobID, err = c.postCreate(ctx, img)
+		if failed != nil && errors.Is(err, ErrNameTaken) {
+			return uncertain(img.Name, errors.Join(failed, err)) // the first call may have taken it
+		}
 		if api := (*APIError)(nil); errors.As(err, &api) && api.StatusCode >= http.StatusInternalServerError {
+			failed = err
 			return c.afterServerError(ctx, img.Name, err)
 		}
 		return err

@@ -238,9 +238,10 @@ type statusWriter struct {
 }
 
 func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
+	if w.status != 0 {
+		return // an error in the middle of a body: the connection tells
 	}
+	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
