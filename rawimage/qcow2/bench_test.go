@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -166,4 +167,33 @@ func TestReadsOnce(t *testing.T) {
 		// Sectors at the end of a cluster are those of the next as well.
 		require.Less(t, src.Bytes-opened, size+size/5, fmt.Sprint(opts, " of ", size))
 	}
+}
+
+// A disk of many TiB with clusters here and there takes no more memory than its
+// caches.
+func TestScattered(t *testing.T) {
+	dir := t.TempDir()
+	qemutest.Img(t, dir, "create", "-q", "-f", "qcow2", "disk.qcow2", "15T")
+	const n = 250
+	var writes []string
+	for i := range n {
+		writes = append(writes, fmt.Sprintf("write -P %d %dG 64k", i+1, i*60+i%7))
+	}
+	qemutest.IO(t, dir, "qcow2", "disk.qcow2", writes...)
+	r := open(t, filepath.Join(dir, "disk.qcow2"))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	list := qemutest.Extents(t, r)
+	require.Len(t, list, n)
+	p := make([]byte, 64*kib)
+	for i, e := range list {
+		_, err := r.ReadAt(p, e[0])
+		require.NoError(t, err)
+		require.Equal(t, bytes.Repeat([]byte{byte(i + 1)}, len(p)), p)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), 6*mib, "250 tables of 64 KiB were read")
+	runtime.KeepAlive(r)
 }

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -137,3 +138,5 @@ func TestArchives(t *testing.T) {
 		require.ErrorContains(t, err, "compressed with gzip")
 	}
 }
+
+func newReaderAt(ra io.ReaderAt, size int64) (*vmdk.Reader, error) { return vmdk.NewReader(ra, size) }
