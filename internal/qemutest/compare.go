@@ -57,13 +57,13 @@ func Compare(t testing.TB, r Image, c Comparison) {
 	ours := Extents(t, r)
 	switch c.Map {
 	case MapExact:
-		require.Equal(t, Map(t, c.Dir, c.Spec...), ours, "extents")
+		require.Equal(t, Map(t, c.Dir, true, c.Spec...), ours, "extents")
 	case MapCovers:
-		Covers(t, ours, Map(t, c.Dir, c.Spec...))
+		Covers(t, ours, Map(t, c.Dir, false, c.Spec...))
 	}
 	stored := []Extent{{0, size}}
 	if size > whole {
-		stored = Map(t, "", "-f", "raw", want)
+		stored = Map(t, "", false, "-f", "raw", want)
 	}
 	requireHoles(t, f, stored, ours, r.Size())
 	for _, e := range union(stored, ends(ours)) {

@@ -7,8 +7,10 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -203,4 +205,30 @@ func Flip[E error](t *testing.T, good []byte, ranges []Extent, open func(b []byt
 		}
 	}
 	require.Positive(t, refused, "nothing was refused")
+}
+
+// ReadAll reads a disk in blocks by a number of goroutines, each the next one, and
+// returns how long that took.
+func ReadAll(t testing.TB, r Image, block int64, workers int) time.Duration {
+	t.Helper()
+	began := time.Now()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			p := make([]byte, block)
+			for {
+				off := next.Add(block) - block
+				if off >= r.Size() {
+					return
+				}
+				if _, err := r.ReadAt(p[:min(block, r.Size()-off)], off); err != nil {
+					t.Errorf("read at %d: %v", off, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(began)
 }

@@ -89,8 +89,9 @@ func VirtualSize(t testing.TB, dir, format, image string) int64 {
 }
 
 // Map lists the data of an image as qemu-img map has it, adjacent ranges merged.
-// spec is how qemu-img is to open it.
-func Map(t testing.TB, dir string, spec ...string) []Extent {
+// spec is how qemu-img is to open it. With holes, what is stored where the file
+// itself has a hole counts too.
+func Map(t testing.TB, dir string, holes bool, spec ...string) []Extent {
 	t.Helper()
 	var all []struct {
 		Start, Length int64
@@ -99,7 +100,7 @@ func Map(t testing.TB, dir string, spec ...string) []Extent {
 	require.NoError(t, json.Unmarshal(Img(t, dir, append([]string{"map", "--output=json"}, spec...)...), &all))
 	var data []Extent
 	for _, e := range all {
-		if e.Data && !e.Zero {
+		if e.Data && (holes || !e.Zero) {
 			data = Append(data, Extent{e.Start, e.Start + e.Length})
 		}
 	}

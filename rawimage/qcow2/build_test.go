@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -98,3 +99,5 @@ func deflated(t testing.TB, data []byte) []byte {
 func newReader(b []byte, opts ...qcow2.Option) (*qcow2.Reader, error) {
 	return qcow2.NewReader(bytes.NewReader(b), int64(len(b)), opts...)
 }
+
+func newReaderAt(ra io.ReaderAt, size int64) (*qcow2.Reader, error) { return qcow2.NewReader(ra, size) }

@@ -79,7 +79,7 @@ func TestMatrix(t *testing.T) {
 			return strings.Contains(v.Options, "cluster_size=4096") || strings.Contains(v.Options, "refcount") || v.Coarser
 		}))
 		m.Create(t, []int64{1000001, 3*mib + 512}, append(created(), variants(9, 14, 16, 21)[2]), true)
-		m.Create(t, []int64{2*tib + 512, 64 * tib}, qemutest.Options("cluster_size=2M", "cluster_size=64k", "cluster_size=64k,extended_l2=on"), false)
+		m.Create(t, []int64{2*tib + 512, 15 * tib}, qemutest.Options("cluster_size=2M", "cluster_size=64k", "cluster_size=64k,extended_l2=on"), false)
 	})
 	t.Logf("%d combinations of disk and options compared with qemu-img", m.Ran())
 }

@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // maxChain bounds the backing files one behind the other.
@@ -104,6 +106,9 @@ func (f *files) open(name string) (*file, error) {
 	if !ok || !fi.Mode().IsRegular() {
 		return nil, errors.Join(fmt.Errorf("%w: file cannot be read at an offset", ErrUnsupported), fd.Close())
 	}
+	if f, ok := fd.(*os.File); ok {
+		ra = &imagefmt.File{File: f, Size: fi.Size()}
+	}
 	return &file{ra, fd, fi.Size()}, nil
 }
 
@@ -163,7 +168,7 @@ func (r *Reader) openBacking(o *options, f *files) error {
 	}
 	switch format {
 	case "raw":
-		r.backing = rawFile{fd, fd.size}
+		r.backing = rawFile{fd.ReaderAt, fd.size}
 	case "qcow2":
 		// Names in a backing file are relative to where it is.
 		next := *f
@@ -214,8 +219,8 @@ func probe(ra io.ReaderAt, size int64) (string, error) {
 	return "raw", nil
 }
 
-// rawFile is a backing file without a format of its own. Where its holes are
-// is the file system's knowledge; here it is all data.
+// rawFile is a backing file without a format of its own. Where its holes are is
+// the file system's knowledge; where that cannot be had it is all data.
 type rawFile struct {
 	io.ReaderAt
 	size int64
@@ -226,6 +231,9 @@ func (f rawFile) Size() int64 { return f.size }
 func (f rawFile) NextData(off int64) (start, end int64, err error) {
 	if off >= f.size {
 		return 0, 0, io.EOF
+	}
+	if finder, ok := f.ReaderAt.(imagefmt.Finder); ok {
+		return finder.NextData(off)
 	}
 	return off, f.size, nil
 }

@@ -16,23 +16,25 @@ import (
 func FuzzNewReader(f *testing.F) {
 	good := tiny(f, "block_size=1M")
 	bat, meta := places(good)
-	edit := func(at int64, v uint32) []byte {
+	change := func(at int64, v uint32) []byte {
 		b := binary.LittleEndian.AppendUint64(nil, uint64(at))[:6]
 		return binary.LittleEndian.AppendUint32(b, v)
 	}
 	f.Add([]byte{})
-	f.Add(edit(bat, 6))
-	f.Add(edit(meta+32, 1))
-	f.Add(edit(item(good, meta, 0x24), 1<<30))
-	f.Add(append(edit(64<<10+48, 5), edit(1<<20, 0x65676f6c)...))
+	f.Add(change(bat, 6))
+	f.Add(change(meta+32, 1))
+	f.Add(change(item(good, meta, 0x24), 1<<30))
+	f.Add(append(change(64<<10+48, 5), change(1<<20, 0x65676f6c)...))
 	f.Fuzz(func(t *testing.T, edits []byte) {
-		b := bytes.Clone(good)
+		b := &edited{good: good, head: bytes.Clone(good[:320<<10])}
 		for ; len(edits) >= 10; edits = edits[10:] {
-			at := binary.LittleEndian.Uint64(append(bytes.Clone(edits[:6]), 0, 0)) % uint64(len(b)-4)
-			copy(b[at:], edits[6:10])
+			at := binary.LittleEndian.Uint64(append(bytes.Clone(edits[:6]), 0, 0)) % uint64(len(good)-4)
+			if n := copy(b.head[min(at, uint64(len(b.head))):], edits[6:10]); n == 0 {
+				b.edits = append(b.edits, edit{int64(at), edits[6:10]})
+			}
 		}
-		sealAll(b)
-		r, err := newReader(b)
+		sealAll(b.head)
+		r, err := vhdx.NewReader(b, int64(len(good)))
 		if err != nil {
 			var fe *vhdx.FormatError
 			if !errors.As(err, &fe) {
@@ -42,4 +44,30 @@ func FuzzNewReader(f *testing.F) {
 		}
 		qemutest.Exercise(t, r)
 	})
+}
+
+// edited is an image with changes, of which only the head is copied.
+type edited struct {
+	good, head []byte
+	edits      []edit
+}
+
+type edit struct {
+	at int64
+	b  []byte
+}
+
+func (e *edited) ReadAt(p []byte, off int64) (int, error) {
+	n, err := bytes.NewReader(e.good).ReadAt(p, off)
+	if off < int64(len(e.head)) {
+		copy(p, e.head[off:])
+	}
+	for _, c := range e.edits {
+		for i, v := range c.b {
+			if at := c.at + int64(i) - off; at >= 0 && at < int64(n) {
+				p[at] = v
+			}
+		}
+	}
+	return n, err
 }

@@ -30,7 +30,7 @@
 // first used, which leaves grains that two tables share to go unnoticed. A
 // compressed grain must be where its marker says, and expand to a grain and not
 // more. Memory holds the directories, bounded by WithMaxTable and by the file,
-// 256 tables and 4 MiB of grains.
+// 2 MiB of tables and 4 MiB of grains.
 //
 // # Concurrency
 //

@@ -38,10 +38,7 @@ func (f flat) nextData(off int64) (start, end int64, err error) {
 }
 
 // file is one the descriptor names; several extents may be in one.
-type file struct {
-	f    *os.File
-	size int64
-}
+type file = imagefmt.File
 
 // openDescriptor opens the extents that a descriptor lists.
 func (r *Reader) openDescriptor(ra io.ReaderAt, size int64, o *options, sh *shared) error {
@@ -98,12 +95,12 @@ func (r *Reader) openLine(root *os.Root, files map[string]*file, line extentLine
 	}
 	if line.kind != "SPARSE" {
 		base := line.start * sectorSize
-		if base > f.size || info.Size > f.size-base {
-			return malformed(line.at, "flat extent", "%d bytes at %d are outside of %q with %d", info.Size, base, line.name, f.size)
+		if base > f.Size || info.Size > f.Size-base {
+			return malformed(line.at, "flat extent", "%d bytes at %d are outside of %q with %d", info.Size, base, line.name, f.Size)
 		}
-		return r.add(flat{f.f, base}, info)
+		return r.add(flat{f, base}, info)
 	}
-	s, err := openSparse(f.f, f.size, sh)
+	s, err := openSparse(f.File, f.Size, sh)
 	if err != nil {
 		return fmt.Errorf("%w (in %q)", err, line.name)
 	}
@@ -147,6 +144,6 @@ func (r *Reader) openFile(root *os.Root, files map[string]*file, line extentLine
 	if !st.Mode().IsRegular() {
 		return nil, fault(errors.New("changed while it was opened"))
 	}
-	files[line.name] = &file{f, st.Size()}
+	files[line.name] = &file{File: f, Size: st.Size()}
 	return files[line.name], nil
 }

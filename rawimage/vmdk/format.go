@@ -8,6 +8,7 @@ const (
 
 	sparseMagic = "KDMV"
 	cowdMagic   = "COWD"
+	gzipMagic   = "\x1f\x8b\x08"
 
 	flagZeroedGrain = 1 << 2  // table entry 1 is a grain of zeros
 	flagCompressed  = 1 << 16 // grains are deflated

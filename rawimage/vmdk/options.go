@@ -42,7 +42,7 @@ func WithMember(name string) Option {
 
 // WithMaxTable bounds the memory for the grain directories of all extents, in
 // bytes: an image that needs more is ErrUnsupported. At least 4096; default
-// 64 MiB, which serve 512 TiB at the usual grains. The file must hold the
+// 16 MiB, which serve 128 TiB at the usual grains. The file must hold the
 // directories in any case, whatever the bound.
 func WithMaxTable(n int64) Option {
 	return func(o *options) error {
@@ -55,7 +55,7 @@ func WithMaxTable(n int64) Option {
 }
 
 func newOptions(opts []Option) (*options, error) {
-	o := &options{maxTable: 64 << 20}
+	o := &options{maxTable: 16 << 20}
 	for _, opt := range opts {
 		if err := opt(o); err != nil {
 			return nil, err

@@ -48,7 +48,11 @@ func OpenOVA(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 func pick(all []Member, name string) (Member, error) {
 	var found []Member
 	var names []string
+	packed := "" // as the OVF standard allows
 	for _, m := range all {
+		if strings.HasSuffix(strings.ToLower(m.Name), ".vmdk.gz") {
+			packed = m.Name
+		}
 		if name == m.Name || name == "" && strings.EqualFold(path.Ext(m.Name), ".vmdk") {
 			found = append(found, m)
 			names = append(names, m.Name)
@@ -59,6 +63,8 @@ func pick(all []Member, name string) (Member, error) {
 		return found[0], nil
 	case name != "" && len(found) == 0:
 		return Member{}, malformed(-1, "archive", "no member %q", name)
+	case len(found) == 0 && packed != "":
+		return Member{}, unsupported(-1, "archive", "the disk %q is compressed with gzip: unpack the archive, then the disk, and give that", packed)
 	case len(found) == 0:
 		return Member{}, malformed(-1, "archive", "no member that ends in .vmdk")
 	case name != "":

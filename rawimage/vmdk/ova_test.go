@@ -3,8 +3,11 @@ package vmdk_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"compress/zlib"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -101,3 +104,39 @@ func TestLyingMembers(t *testing.T) {
 	_, err := vmdk.OpenOVA(bytes.NewReader(b[:len(b)-4096]), int64(len(b)-4096))
 	requireTyped(t, err, vmdk.ErrFormat)
 }
+
+// Archives as other programs write them, and disks compressed once more.
+func TestArchives(t *testing.T) {
+	disk := tiny(t, "subformat=streamOptimized")
+	openOVA := func(b []byte) (*vmdk.Reader, error) { return vmdk.OpenOVA(bytes.NewReader(b), int64(len(b))) }
+	long := strings.Repeat("a long directory/", 20) + "disk.vmdk"
+	for _, h := range []tar.Header{
+		{Name: "disk.vmdk", Format: tar.FormatUSTAR},
+		{Name: long, Format: tar.FormatPAX, PAXRecords: map[string]string{"mtime": "1.5"}},
+		{Name: long, Format: tar.FormatGNU},
+	} {
+		var buf bytes.Buffer
+		w := tar.NewWriter(&buf)
+		h.Size, h.Mode = int64(len(disk)), 0o644
+		require.NoError(t, w.WriteHeader(&h))
+		_, err := w.Write(disk)
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		r, err := openOVA(buf.Bytes())
+		require.NoError(t, err, h.Format)
+		require.Equal(t, h.Name, r.Info().Member)
+		require.EqualValues(t, mib, r.Size())
+	}
+	var gz bytes.Buffer
+	w := gzip.NewWriter(&gz)
+	_, err := w.Write(disk)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	for _, name := range []string{"disk.vmdk", "disk.vmdk.gz"} {
+		_, err = openOVA(archive(t, member{name, gz.Bytes()}))
+		requireTyped(t, err, vmdk.ErrUnsupported)
+		require.ErrorContains(t, err, "compressed with gzip")
+	}
+}
+
+func newReaderAt(ra io.ReaderAt, size int64) (*vmdk.Reader, error) { return vmdk.NewReader(ra, size) }

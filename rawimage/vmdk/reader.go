@@ -212,8 +212,8 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 // NextData returns a range of data: none is before it from off on, and it is
 // clipped to begin at off. io.EOF says that only zeros follow. It comes from the
 // grain tables; a grain the file stores may be zeros all the same. A long range
-// may come in several that touch. A flat extent is data from end to end, unless
-// its source has a NextData of its own.
+// may come in several that touch. A flat extent is data
+// where its file is, by the file system.
 func (r *Reader) NextData(off int64) (start, end int64, err error) {
 	off = max(off, 0)
 	if off >= r.size {

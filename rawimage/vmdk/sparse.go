@@ -42,6 +42,9 @@ func openSparse(ra io.ReaderAt, size int64, sh *shared) (*sparse, error) {
 	case cowdMagic:
 		return nil, unsupported(0, "magic", "a sparse extent of an ESX host (COWD), export the machine instead")
 	default:
+		if string(buf[:3]) == gzipMagic {
+			return nil, unsupported(0, "magic", "the file is compressed with gzip, unpack it first")
+		}
 		return nil, malformed(0, "magic", "%q", buf[:4])
 	}
 	s := &sparse{ra: ra, fileSize: size, h: parseHeader(buf), tables: sh.tables, grains: sh.grains}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -93,6 +94,22 @@ func TestZeroedGrain(t *testing.T) {
 	r := open(t, filepath.Join(dir, "disk"))
 	require.Equal(t, []extent{{0, 128 * kib}, {192 * kib, 2 * mib}}, qemutest.Extents(t, r))
 	qemutest.Compare(t, r, qemutest.Comparison{Dir: dir, Spec: []string{"-f", "vmdk", "disk"}, Map: qemutest.MapExact})
+}
+
+// Holes of flat extents are those of their files.
+func TestFlatHoles(t *testing.T) {
+	dir := t.TempDir()
+	qemutest.Img(t, dir, "create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentFlat", "disk", "5G")
+	qemutest.IO(t, dir, "vmdk", "disk", "write -P 1 4G 64k", "write -P 2 1M 64k")
+	r := open(t, filepath.Join(dir, "disk"))
+	var n int64
+	for _, e := range qemutest.Extents(t, r) {
+		n += e[1] - e[0]
+	}
+	if runtime.GOOS == "linux" {
+		require.Less(t, n, mib)
+	}
+	qemutest.Compare(t, r, qemutest.Comparison{Dir: dir, Spec: []string{"-f", "vmdk", "disk"}})
 }
 
 func tiny(t testing.TB, opts string) []byte {
@@ -234,6 +251,11 @@ func TestDescriptorNames(t *testing.T) {
 		text []byte
 		want error
 	}{
+		"climbs deep": {line(`RW 8 FLAT "sub/../../secret" 0`), vmdk.ErrFormat},
+		"device":      {line(`RW 8 FLAT "/dev/zero" 0`), vmdk.ErrFormat},
+		"raw device":  {line(`RW 8 VMFSRDM "\\.\PhysicalDrive0"`), vmdk.ErrUnsupported},
+		"sparse up":   {line(`RW 8 SPARSE "../secret"`), vmdk.ErrFormat},
+		"zero byte":   {line("RW 8 FLAT \"in\x00\" 0"), vmdk.ErrFormat},
 		"climbs":      {line(`RW 8 FLAT "../secret" 0`), vmdk.ErrFormat},
 		"absolute":    {line(fmt.Sprintf(`RW 8 FLAT %q 0`, filepath.Join(outside, "secret"))), vmdk.ErrFormat},
 		"empty":       {line(`RW 8 FLAT "" 0`), vmdk.ErrFormat},
@@ -254,6 +276,11 @@ func TestDescriptorNames(t *testing.T) {
 	}
 	if runtime.GOOS != "windows" {
 		require.NoError(t, os.Symlink("../secret", filepath.Join(dir, "link")))
+		require.NoError(t, exec.Command("mkfifo", filepath.Join(dir, "pipe")).Run())
+		tests["pipe"] = struct {
+			text []byte
+			want error
+		}{line(`RW 8 FLAT "pipe" 0`), vmdk.ErrUnsupported}
 		tests["link"] = struct {
 			text []byte
 			want error
