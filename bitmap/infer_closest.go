@@ -14,7 +14,7 @@ func (in *inferrer) closest() (*Closest, error) {
 	err := in.each(func(s *shape, l Layout) error {
 		n := s.length(l)
 		for _, h := range slices.Compact([]int64{0, in.place(s, l)}) {
-			if h < 0 || h > inferPage || n > size+best.Differ {
+			if h < 0 || h > weakLen || n > size+best.Differ {
 				continue
 			}
 			c, ok := in.near(s, l, h, n)
@@ -61,7 +61,7 @@ func (in *inferrer) near(s *shape, l Layout, h, n int64) (_ Layout, ok bool) {
 	}
 	if h > 0 {
 		form := explain(in.mf[:h], s.numbers(l))[0]
-		if l.Header = form.fields; form.constant && (form.cost > weakHeader || h > weakLen) {
+		if l.Header = form.fields; form.constant && form.cost > weakHeader {
 			return l, false
 		}
 	}
