@@ -161,7 +161,7 @@ func (b *Bitmap) entries(l Layout) int64 {
 func (b *Bitmap) encodeBits(c *counter, l Layout) {
 	left := b.Blocks()
 	for _, w := range b.set.Words() {
-		if left <= 0 {
+		if left <= 0 || c.err != nil {
 			break
 		}
 		if l.Inverted {

@@ -50,7 +50,7 @@ func (l Layout) String() string {
 	return strings.Join(s, ",")
 }
 
-func pick(b bool, yes, no string) string {
+func pick[T any](b bool, yes, no T) T {
 	if b {
 		return yes
 	}
@@ -63,18 +63,53 @@ func numberType(width int, big bool) string {
 
 func formatHeader(fields []Field) string {
 	var s []string
+	var constant []byte
+	flush := func() {
+		s = append(s, formatConstant(constant)...)
+		constant = nil
+	}
 	for _, f := range fields {
-		if f.Kind == Constant {
-			s = append(s, "hex:"+hex.EncodeToString([]byte(f.Bytes)))
+		if f.Kind == Constant { // neighbours are one, so that equal headers have one text
+			constant = append(constant, f.Bytes...)
 			continue
 		}
+		flush()
 		name := "?"
 		if int(f.Kind) < len(fieldNames) {
 			name = fieldNames[f.Kind]
 		}
 		s = append(s, name+":"+numberType(f.Width, f.BigEndian))
 	}
+	flush()
 	return strings.Join(s, "+")
+}
+
+// minRepeat is from how many equal bytes on they are written as hex:00*N.
+const minRepeat = 8
+
+func formatConstant(p []byte) (s []string) {
+	var plain []byte
+	flush := func() {
+		if len(plain) > 0 {
+			s = append(s, "hex:"+hex.EncodeToString(plain))
+		}
+		plain = nil
+	}
+	for len(p) > 0 {
+		n := 1
+		for n < len(p) && p[n] == p[0] {
+			n++
+		}
+		if n < minRepeat {
+			plain = append(plain, p[:n]...)
+		} else {
+			flush()
+			s = append(s, fmt.Sprintf("hex:%02x*%d", p[0], n))
+		}
+		p = p[n:]
+	}
+	flush()
+	return s
 }
 
 func formatSize(n int64) string {
@@ -119,8 +154,8 @@ func parseSize(s string) (int64, error) {
 //	tail=       whole or clip: a run in a short last block (runs, list)
 //	pad=N       the body is a multiple of N bytes; N/file: the whole is
 //	fill=       0 or 1: bits of padding (bits)
-//	header=     fields joined by +: hex:4d46, or size, sectors, block, blocks,
-//	            data, entries with a type, as in size:u64le
+//	header=     fields joined by +: hex:4d46, hex:00*4090 (4090 times), or size,
+//	            sectors, block, blocks, data, entries with a type, as in size:u64le
 //
 // The result is validated.
 func ParseLayout(s string) (Layout, error) {
@@ -244,6 +279,7 @@ func parseNumber(s string) (width int, big bool, err error) {
 
 func parseHeader(s string) ([]Field, error) {
 	var fields []Field
+	room := MaxHeader // a short text can ask for many bytes
 	for part := range strings.SplitSeq(s, "+") {
 		name, value, _ := strings.Cut(part, ":")
 		f := Field{Kind: FieldKind(len(fieldNames))}
@@ -254,9 +290,8 @@ func parseHeader(s string) ([]Field, error) {
 		}
 		var err error
 		if f.Kind == Constant {
-			var b []byte
-			b, err = hex.DecodeString(value)
-			f.Bytes = string(b)
+			f.Bytes, err = parseConstant(value, room)
+			room -= len(f.Bytes)
 		} else if int(f.Kind) < len(fieldNames) {
 			f.Width, f.BigEndian, err = parseNumber(value)
 		} else {
@@ -268,4 +303,24 @@ func parseHeader(s string) ([]Field, error) {
 		fields = append(fields, f)
 	}
 	return fields, nil
+}
+
+// parseConstant reads hexadecimal digits, and *N for N times them, up to room
+// bytes in all.
+func parseConstant(s string, room int) (string, error) {
+	digits, times, repeated := strings.Cut(s, "*")
+	b, err := hex.DecodeString(digits)
+	if err != nil {
+		return "", err
+	}
+	n := int64(1)
+	if repeated {
+		if n, err = strconv.ParseInt(times, 10, 32); err != nil || n < 1 {
+			return "", fmt.Errorf("%q is no number of times", times)
+		}
+	}
+	if int64(len(b))*n > int64(room) {
+		return "", fmt.Errorf("more than 1 MiB of bytes")
+	}
+	return strings.Repeat(string(b), int(n)), nil
 }

@@ -279,6 +279,7 @@ func guid(p []byte) string {
 const (
 	typeESP      = "EFI system"
 	typeBIOSBoot = "BIOS boot"
+	typeExtended = "extended"
 )
 
 var gptTypes = map[string]string{

@@ -59,6 +59,9 @@ type Partition struct {
 // End returns the offset of the first byte after the partition.
 func (p Partition) End() int64 { return p.Start + p.Size }
 
+// extended tells the container of logical partitions, which overlaps them.
+func (p Partition) extended() bool { return p.TypeName == typeExtended }
+
 // Hint is a guess about the system on the disk, and where it comes from. It is
 // never more than a guess.
 type Hint struct {
@@ -178,15 +181,9 @@ func (in *inspector) tables() error {
 func (in *inspector) checkPartitions() {
 	parts := slices.Clone(in.info.Partitions)
 	slices.SortStableFunc(parts, func(a, b Partition) int { return cmp.Compare(a.Start, b.Start) })
-	var last Partition // of those so far, the one that ends last
 	for _, p := range parts {
 		field := fmt.Sprintf("partition %d", p.Number)
-		if p.Start < last.End() {
-			in.problem(p.Start, field, "overlaps partition %d", last.Number)
-		}
-		if p.End() > last.End() {
-			last = p
-		}
+		in.used(p.End())
 		if p.End() > in.size {
 			in.problem(p.Start, field, "ends at byte %d, the disk at %d", p.End(), in.size)
 			if in.info.Table == TableMBR {
@@ -194,8 +191,23 @@ func (in *inspector) checkPartitions() {
 			}
 		}
 	}
-	if last.Size > 0 {
-		in.used(last.End())
+	// An extended partition overlaps its logical ones, which is what it is for,
+	// but no other.
+	in.overlaps(slices.DeleteFunc(slices.Clone(parts), Partition.extended), false)
+	in.overlaps(slices.DeleteFunc(parts, func(p Partition) bool { return p.Number > 4 }), true)
+}
+
+// overlaps reports overlaps of partitions that are in order of their start; with
+// extended only those of an extended one.
+func (in *inspector) overlaps(parts []Partition, extended bool) {
+	var last Partition // of those so far, the one that ends last
+	for _, p := range parts {
+		if p.Start < last.End() && (!extended || p.extended() || last.extended()) {
+			in.problem(p.Start, fmt.Sprintf("partition %d", p.Number), "overlaps partition %d", last.Number)
+		}
+		if p.End() > last.End() {
+			last = p
+		}
 	}
 }
 

@@ -181,7 +181,8 @@ func TestInspectMBR(t *testing.T) {
 	for _, p := range info.Partitions {
 		got = append(got, [3]int64{int64(p.Number), p.Start / 512, p.Size / 512})
 	}
-	require.Equal(t, [][3]int64{{1, 64, 100}, {5, 210, 50}, {6, 505, 20}, {3, 2000, 8}}, got)
+	require.Equal(t, [][3]int64{{1, 64, 100}, {2, 200, 1000}, {5, 210, 50}, {6, 505, 20}, {3, 2000, 8}}, got)
+	require.Equal(t, "extended", info.Partitions[1].TypeName)
 	require.Equal(t, rawimage.FirmwareBIOS, info.Firmware)
 	require.Equal(t, "active partition 1", info.FirmwareSource)
 	require.Equal(t, int64(2007), info.HighestSector)
@@ -217,6 +218,7 @@ func TestInspectHostileMBR(t *testing.T) {
 		{"no signature", loop(20), "a record without signature"},
 		{"endless", long, "more than 128 logical partitions"},
 		{"overlap", mbr(mib, [3]uint32{0x83, 10, 100}, [3]uint32{0x83, 20, 10}), "overlaps partition 1"},
+		{"overlap of an extended one", mbr(mib, [3]uint32{0x83, 10, 100}, [3]uint32{0x05, 20, 10}), "partition 2 at byte 10240: overlaps partition 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) { require.Contains(t, problems(inspect(t, c.disk)), c.problem) })
 	}
@@ -332,7 +334,7 @@ func TestInspectOracles(t *testing.T) {
 		got = append(got, [2]int64{int64(p.Number), p.Size / mib})
 	}
 	// sfdisk makes the fourth line the fourth primary, after the extended one.
-	require.Equal(t, [][2]int64{{1, 8}, {2, 16}, {5, 5}, {6, 6}, {4, 4}}, got)
+	require.Equal(t, [][2]int64{{1, 8}, {2, 16}, {3, 64}, {5, 5}, {6, 6}, {4, 4}}, got)
 
 	require.NoError(t, os.Truncate(name, 0))
 	require.NoError(t, os.Truncate(name, 256*mib))

@@ -80,6 +80,7 @@ func (in *inspector) primaries(entries []mbrEntry) error {
 			in.addMBR(i+1, int64(e.start), e)
 			continue
 		}
+		in.addMBR(i+1, int64(e.start), e)
 		in.reaches((int64(e.start)+int64(e.length))*in.info.SectorSize, fmt.Sprintf("partition table (extended partition %d)", i+1))
 		if err := in.logicals(i+1, e); err != nil {
 			return err
@@ -171,5 +172,6 @@ var mbrTypes = map[byte]string{
 	0x01: "FAT12", 0x04: "FAT16", 0x06: "FAT16", 0x0b: "FAT32", 0x0c: "FAT32", 0x0e: "FAT16",
 	0x07: "NTFS or exFAT", 0x27: "Windows recovery", 0x42: "Windows dynamic disk",
 	0x82: "Linux swap", 0x83: "Linux", 0x8e: "Linux LVM", 0xfd: "Linux RAID",
+	0x05: typeExtended, 0x0f: typeExtended, 0x85: typeExtended,
 	0xa5: "FreeBSD", 0xee: "GPT protective", 0xef: typeESP, 0x41: "PowerPC PReP boot",
 }

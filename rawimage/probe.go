@@ -113,7 +113,7 @@ func (in *inspector) probe() error {
 	}
 	for i := range in.info.Partitions[:min(len(in.info.Partitions), maxProbes)] {
 		p := &in.info.Partitions[i]
-		if p.Start >= in.size {
+		if p.Start >= in.size || p.extended() {
 			continue
 		}
 		fs, err := in.filesystem(p.Start, p.Size)

@@ -42,7 +42,10 @@ the form that the package bitmap documents; the default is
 ` + bitmap.DefaultLayout().String() + `
 
 With --json it prints one object: file, layout, assumed (true for the default
-layout), block_size, blocks, data_blocks, data_bytes, size.`,
+layout), block_size, blocks, data_blocks, data_bytes, size.
+
+'fastimage bitmap infer' finds the layout of a file made by the vendor's tool. An
+image called infer is given as ./infer.`,
 		Example: `  fastimage bitmap testdata/disk.raw disk.mf`,
 		Args:    argCount(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,6 +61,7 @@ layout), block_size, blocks, data_blocks, data_bytes, size.`,
 		},
 	}
 	flags.add(cmd)
+	cmd.AddCommand(a.inferCmd())
 	cmd.Flags().StringVar(&layoutText, "layout", bitmap.DefaultLayout().String(), "layout of the file; the default is an assumption")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "overwrite the output")

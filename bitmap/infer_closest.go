@@ -1,0 +1,110 @@
+package bitmap
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// closest finds the layout with the fewest bytes that differ from the file. A
+// candidate is given up as soon as it is no better than the best so far.
+func (in *inferrer) closest() (*Closest, error) {
+	size := int64(len(in.mf))
+	best, bestPrice := &Closest{Differ: size + 1, Size: size}, 0
+	err := in.each(func(s *shape, l Layout) error {
+		n := s.length(l)
+		for _, h := range slices.Compact([]int64{0, in.place(s, l)}) {
+			if h < 0 || h > weakLen || n > size+best.Differ {
+				continue
+			}
+			c, ok := in.near(s, l, h, n)
+			if !ok {
+				continue
+			}
+			d := &differ{ctx: in.ctx, want: in.mf, most: best.Differ}
+			err := s.b.Encode(d, c)
+			if in.ctx.Err() != nil {
+				return in.ctx.Err()
+			}
+			d.count(int64(len(d.want))) // the file is longer
+			p := price(c) + int(min(h, 64))
+			if err == nil && (d.n < best.Differ || d.n == best.Differ && p < bestPrice) {
+				*best, bestPrice = Closest{c, d.n, d.first, size}, p
+			}
+		}
+		return nil
+	})
+	if err != nil || best.Layout.BlockSize == 0 {
+		return nil, err
+	}
+	return best, nil
+}
+
+// place is where the body ends with the file's last byte that is not fill; -1 if
+// that tells nothing.
+func (in *inferrer) place(s *shape, l Layout) int64 {
+	at, ok := s.lastByte(l)
+	if !ok || at < 0 {
+		return -1
+	}
+	return max(in.last[pick(l.Ones, 1, 0)]-at, -1)
+}
+
+// near completes the form l with the file's own header and, if there is one, a
+// padding that gives the file's length. It is not ok if the header would be an
+// excuse for the whole file.
+func (in *inferrer) near(s *shape, l Layout, h, n int64) (_ Layout, ok bool) {
+	// Much padding is not worth comparing: many forms would have it.
+	pads := slices.DeleteFunc(in.pads(l, h, n), func(p Layout) bool { return p.Pad > inferPage })
+	if len(pads) > 0 {
+		l = slices.MinFunc(pads, func(a, b Layout) int { return price(a) - price(b) })
+	}
+	if h > 0 {
+		form := explain(in.mf[:h], s.numbers(l))[0]
+		if l.Header = form.fields; form.constant && form.cost > weakHeader {
+			return l, false
+		}
+	}
+	return l, true
+}
+
+var errTooMany = errors.New("bitmap: too many bytes differ")
+
+// differ counts how many bytes differ from the file.
+type differ struct {
+	ctx   context.Context
+	want  []byte // what is left of it
+	off   int64
+	n     int64
+	first int64
+	most  int64
+}
+
+// count notes n bytes that differ from off on.
+func (d *differ) count(n int64) {
+	if d.n == 0 && n > 0 {
+		d.first = d.off
+	}
+	d.n += n
+}
+
+func (d *differ) Write(p []byte) (int, error) {
+	if err := d.ctx.Err(); err != nil {
+		return 0, err
+	}
+	for _, b := range p {
+		if len(d.want) == 0 {
+			d.count(1)
+		} else {
+			if d.want[0] != b {
+				d.count(1)
+			}
+			d.want = d.want[1:]
+		}
+		d.off++
+	}
+	if d.n > d.most {
+		return 0, errTooMany
+	}
+	return len(p), nil
+}

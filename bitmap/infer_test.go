@@ -1,0 +1,373 @@
+package bitmap_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/bitmap"
+)
+
+// drawn is a disk whose data is where a bitmap says so.
+type drawn struct{ *bitmap.Bitmap }
+
+func (d drawn) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) && off < d.Size() {
+		i := off / d.BlockSize()
+		k := int(min(int64(len(p)-n), (i+1)*d.BlockSize()-off, d.Size()-off))
+		clear(p[n : n+k])
+		if d.Test(i) {
+			p[n+k-1] = 1
+		}
+		n, off = n+k, off+int64(k)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// draw makes a disk with runs of data at random places.
+func draw(t testing.TB, rng *rand.Rand, size int64, runs int) drawn {
+	t.Helper()
+	b, err := bitmap.New(size, 4*kib)
+	require.NoError(t, err)
+	for range runs {
+		at := rng.Int64N(b.Blocks())
+		b.SetRange(at, at+1+rng.Int64N(4))
+	}
+	return drawn{b}
+}
+
+// encodeAs is the disk's bitmap in a layout.
+func (d drawn) encodeAs(t testing.TB, l bitmap.Layout) ([]byte, error) {
+	t.Helper()
+	b, err := d.Resize(l.BlockSize)
+	require.NoError(t, err)
+	var buf bytes.Buffer
+	err = b.Encode(&buf, l)
+	return buf.Bytes(), err
+}
+
+func infer(t testing.TB, d drawn, mf []byte) *bitmap.Inference {
+	t.Helper()
+	res, err := bitmap.Infer(t.Context(), d, d.Size(), bytes.NewReader(mf))
+	require.NoError(t, err)
+	checkInference(t, d, mf, res)
+	return res
+}
+
+// checkInference holds what an Inference promises: every layout reproduces the
+// file, by way of its text too, none is there twice, the best is the first to be
+// printed.
+func checkInference(t testing.TB, d drawn, mf []byte, res *bitmap.Inference) {
+	t.Helper()
+	require.Equal(t, min(res.Total, bitmap.MaxInferred), len(res.Layouts))
+	require.Equal(t, len(res.Layouts) > 1, len(res.Open) > 0, "%v", res.Open)
+	seen := make(map[string]bool)
+	for _, l := range res.Layouts {
+		text := l.String()
+		require.False(t, seen[text], "%s twice", text)
+		seen[text] = true
+		again, err := bitmap.ParseLayout(text)
+		require.NoError(t, err, text)
+		require.True(t, again.Equal(l), text)
+		got, err := d.encodeAs(t, again)
+		require.NoError(t, err, text)
+		require.True(t, bytes.Equal(mf, got), "%s gives other bytes", text)
+	}
+	if len(res.Layouts) > 0 {
+		require.Nil(t, res.Closest)
+		return
+	}
+	if c := res.Closest; c != nil {
+		got, err := d.encodeAs(t, c.Layout)
+		require.NoError(t, err, "%s", c.Layout)
+		require.Equal(t, int64(len(mf)), c.Size)
+		require.Equal(t, c.Differ, differing(mf, got), "%s", c.Layout)
+		require.Positive(t, c.Differ)
+	}
+}
+
+func differing(a, b []byte) int64 {
+	n := max(len(a), len(b)) - min(len(a), len(b))
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return int64(n)
+}
+
+func texts(layouts []bitmap.Layout) (all []string) {
+	for _, l := range layouts {
+		all = append(all, l.String())
+	}
+	return all
+}
+
+func randomField(rng *rand.Rand) string {
+	if rng.IntN(3) == 0 {
+		return fmt.Sprintf("hex:%08x", rng.Uint32()|0x81000081)
+	}
+	kinds := []string{"size:u64", "sectors:u64", "block:u32", "block:u64", "blocks:u32", "blocks:u64", "data:u32", "entries:u32", "block:u32"}
+	return kinds[rng.IntN(len(kinds))] + pick(rng, "le", "be")
+}
+
+func pick(rng *rand.Rand, s ...string) string { return s[rng.IntN(len(s))] }
+
+// randomLayout writes the text of one, of everything that Infer looks for.
+func randomLayout(rng *rand.Rand) string {
+	block := 4 * kib << rng.IntN(14)
+	var s string
+	switch kind := pick(rng, "bits", "runs", "list"); kind {
+	case "bits":
+		s = fmt.Sprintf("bits,block=%d,order=%s,data=%s,fill=%s", block, pick(rng, "lsb", "msb"), pick(rng, "0", "1"), pick(rng, "0", "1"))
+	case "runs":
+		s = fmt.Sprintf("runs,block=%d,first=%s", block, pick(rng, "hole", "data"))
+	case "list":
+		s = fmt.Sprintf("list,block=%d,of=%s", block, pick(rng, "holes", "data"))
+	}
+	if s[0] != 'b' {
+		s += fmt.Sprintf(",number=%s,unit=%s,tail=%s", pick(rng, "u32le", "u32be", "u64le", "u64be"), pick(rng, "1", "512", "block"), pick(rng, "clip", "whole"))
+	}
+	s += fmt.Sprintf(",pad=%d%s", 1<<rng.IntN(14), pick(rng, "", "/file"))
+	if n := rng.IntN(4); n > 0 {
+		s += ",header="
+		for i := range n {
+			if i > 0 {
+				s += "+"
+			}
+			s += randomField(rng)
+		}
+	}
+	return s
+}
+
+// Whatever the layout, one is found that writes the same bytes; where the disk
+// has enough on it to tell, it is the one.
+func TestInferRandom(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	exact, tried := 0, 0
+	for tried < 80 {
+		text := randomLayout(rng)
+		l := layout(t, text)
+		// From 150 to 1500 blocks, the last one often short.
+		size := l.BlockSize*(150+rng.Int64N(1350)) + rng.Int64N(2)*512*rng.Int64N(l.BlockSize/512)
+		d := draw(t, rng, size, 40)
+		mf, err := d.encodeAs(t, l)
+		if err != nil {
+			continue // it does not fit into 32 bits
+		}
+		tried++
+		res := infer(t, d, mf)
+		require.NotEmpty(t, res.Layouts, "%s, %d bytes", l, size)
+		require.False(t, res.Weak)
+		if slices.Contains(texts(res.Layouts), l.String()) {
+			exact++
+		}
+		for _, got := range res.Layouts { // never another body
+			require.Equal(t, l.BlockSize, got.BlockSize, "%s: %s", l, got)
+			require.Equal(t, l.Encoding, got.Encoding, "%s: %s", l, got)
+		}
+	}
+	// The rest: a padding without effect, a number that is part of a longer one.
+	t.Logf("%d of %d by their very text", exact, tried)
+	require.Greater(t, exact, tried*6/10)
+}
+
+// Small and odd disks tell little; what is found reproduces them all the same.
+func TestInferSmall(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for range 60 {
+		l := layout(t, randomLayout(rng))
+		d := draw(t, rng, 1+rng.Int64N(8*l.BlockSize), rng.IntN(3))
+		mf, err := d.encodeAs(t, l)
+		if err != nil || len(mf) == 0 {
+			continue
+		}
+		require.NotEmpty(t, infer(t, d, mf).Layouts, "%s, %d bytes", l, d.Size())
+	}
+}
+
+func TestInferTable(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	d := draw(t, rng, 3*gib+5*mib+512, 60)
+	d.Set(d.Blocks()-1, true) // a short block at the end for most
+	for _, text := range []string{
+		"default",
+		"bits,block=1M,order=msb,data=0,pad=512,fill=1",
+		"bits,block=4K,pad=1,header=hex:4d463031+block:u32le+blocks:u64be+size:u64le",
+		"bits,block=2M,pad=4096,header=hex:4d46+hex:00*4094",
+		"runs,block=64K,number=u32be,header=entries:u32be",
+		"runs,block=4K,first=data,number=u64le,unit=1",
+		"list,block=1M,number=u64le,unit=1,tail=clip,header=size:u64le",
+		"list,block=2M,of=holes,number=u32be,unit=512,pad=4096/file,header=hex:4d46303100000002",
+	} {
+		t.Run(text, func(t *testing.T) {
+			l := layout(t, text)
+			mf, err := d.encodeAs(t, l)
+			require.NoError(t, err)
+			res := infer(t, d, mf)
+			require.Equal(t, l.String(), res.Layouts[0].String(), "%v", texts(res.Layouts))
+			require.False(t, res.Weak)
+		})
+	}
+}
+
+// A disk without data, and one full of it: many layouts, the likeliest first,
+// and it says that they are guesses.
+func TestInferAmbiguous(t *testing.T) {
+	empty, err := bitmap.New(64*mib, 4*kib)
+	require.NoError(t, err)
+	res := infer(t, drawn{empty}, make([]byte, 4096))
+	require.True(t, res.Layouts[0].Equal(bitmap.DefaultLayout()), "%v", texts(res.Layouts))
+	require.True(t, res.Weak)
+	require.Contains(t, res.Open, "block")
+	require.Contains(t, res.Open, "order")
+	require.Greater(t, res.Total, 10)
+
+	full := empty.Clone()
+	full.SetRange(0, full.Blocks())
+	mf, err := drawn{full}.encodeAs(t, bitmap.DefaultLayout())
+	require.NoError(t, err)
+	res = infer(t, drawn{full}, mf)
+	require.True(t, res.Layouts[0].Equal(bitmap.DefaultLayout()), "%v", texts(res.Layouts))
+	require.Contains(t, res.Open, "order")
+
+	// 64 GiB are one whole segment: nothing tells the padding.
+	d := draw(t, rand.New(rand.NewPCG(1, 1)), 64*gib, 100)
+	mf, err = d.encodeAs(t, bitmap.DefaultLayout())
+	require.NoError(t, err)
+	res = infer(t, d, mf)
+	require.True(t, res.Layouts[0].Equal(bitmap.DefaultLayout()))
+	require.ElementsMatch(t, []string{"pad", "fill"}, res.Open)
+	require.False(t, res.Weak)
+	require.Equal(t, 26, res.Total)
+
+	// As many blocks with data as blocks in all: which is it that the header has?
+	mf, err = drawn{full}.encodeAs(t, layout(t, "bits,block=4K,pad=1,header=data:u32le"))
+	require.NoError(t, err)
+	res = infer(t, drawn{full}, mf)
+	require.Contains(t, texts(res.Layouts), "bits,block=4K,order=lsb,data=1,pad=1,fill=0,header=blocks:u32le")
+	require.Contains(t, texts(res.Layouts), "bits,block=4K,order=lsb,data=1,pad=1,fill=0,header=data:u32le")
+	require.Contains(t, res.Open, "header")
+}
+
+func TestInferNone(t *testing.T) {
+	d := draw(t, rand.New(rand.NewPCG(2, 2)), 4*gib, 200)
+	for _, text := range []string{"default", "bits,block=64K,order=msb,header=size:u64le,pad=4096", "runs,block=1M,number=u32be,pad=1", "list,block=2M,number=u64le,unit=1,pad=1"} {
+		l := layout(t, text)
+		mf, err := d.encodeAs(t, l)
+		require.NoError(t, err)
+		mf[9] ^= 0x10 // one byte of another image
+		res := infer(t, d, mf)
+		require.Empty(t, res.Layouts, "%v", texts(res.Layouts))
+		require.NotNil(t, res.Closest)
+		require.Equal(t, l.String(), res.Closest.Layout.String())
+		require.Equal(t, bitmap.Closest{Layout: res.Closest.Layout, Differ: 1, Offset: 9, Size: int64(len(mf))}, *res.Closest)
+	}
+}
+
+// On a disk of so few blocks that any body fits somewhere, the file of another
+// layout with changed bytes is not explained by a header of constant bytes.
+func TestInferNoneOnSmallDisk(t *testing.T) {
+	d := draw(t, rand.New(rand.NewPCG(8, 8)), 64*mib, 12)
+	mf, err := d.encodeAs(t, layout(t, "list,block=1M,number=u64be,unit=512,header=hex:4d463031+size:u64be"))
+	require.NoError(t, err)
+	copy(mf[30:], "XXXX")
+	res := infer(t, d, mf)
+	require.Empty(t, res.Layouts, "%v", texts(res.Layouts))
+	require.LessOrEqual(t, res.Closest.Differ, int64(len(mf)))
+}
+
+func TestInferRefuses(t *testing.T) {
+	d := draw(t, rand.New(rand.NewPCG(3, 3)), 64*mib, 20)
+	var fe *bitmap.FormatError
+	_, err := bitmap.Infer(t.Context(), d, d.Size(), strings.NewReader(""))
+	require.ErrorAs(t, err, &fe)
+	endless := iotest.DataErrReader(zeroReader{})
+	_, err = bitmap.Infer(t.Context(), d, d.Size(), endless)
+	require.ErrorAs(t, err, &fe)
+	require.Less(t, fe.Offset, int64(32*mib))
+
+	boom := fmt.Errorf("boom")
+	_, err = bitmap.Infer(t.Context(), d, d.Size(), iotest.ErrReader(boom))
+	require.ErrorIs(t, err, boom)
+	_, err = bitmap.Infer(t.Context(), &disk{size: gib, fail: boom}, gib, strings.NewReader("x"))
+	require.ErrorIs(t, err, boom)
+	_, err = bitmap.Infer(t.Context(), d, d.Size(), strings.NewReader("x"), bitmap.WithBlockSize(4096))
+	require.Error(t, err)
+	_, err = bitmap.Infer(t.Context(), d, -1, strings.NewReader("x"))
+	require.ErrorIs(t, err, bitmap.ErrSize)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = bitmap.Infer(ctx, d, d.Size(), strings.NewReader("x"))
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// Files made to be searched for long: all the same bytes, the disk's own numbers
+// over and over, random ones.
+func TestInferHostile(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	numbers := make([]byte, 0, mib)
+	for len(numbers) < mib {
+		numbers = binary.LittleEndian.AppendUint32(numbers, 2*mib)
+		numbers = binary.LittleEndian.AppendUint64(numbers, 16*gib)
+	}
+	noise := make([]byte, mib)
+	for i := range noise {
+		noise[i] = byte(rng.Uint32())
+	}
+	headed := slices.Concat(noise[:32*kib], make([]byte, 64*kib))
+	for name, mf := range map[string][]byte{
+		"zeros": make([]byte, mib), "ones": bytes.Repeat([]byte{0xff}, mib), "numbers": numbers, "noise": noise,
+		"numbers and zeros": slices.Concat(numbers[:32*kib], make([]byte, 64*kib)), "noise and zeros": headed, "a byte": {1},
+	} {
+		for _, runs := range []int{0, 1, 3000} {
+			d := draw(t, rng, 16*gib, runs)
+			start := time.Now()
+			res := infer(t, d, mf)
+			t.Logf("%s, %d runs: %d layouts, %v", name, runs, res.Total, time.Since(start).Round(time.Millisecond))
+		}
+	}
+}
+
+// A cancelled search ends though there is much to search.
+func TestInferCancel(t *testing.T) {
+	d := draw(t, rand.New(rand.NewPCG(6, 6)), tib, 20000)
+	mf := make([]byte, 32*mib)
+	for i := range mf {
+		mf[i] = byte(i*i>>8) | 1
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := bitmap.Infer(ctx, d, d.Size(), bytes.NewReader(mf))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestConstantText(t *testing.T) {
+	l := layout(t, "bits,header=hex:4d46+hex:00*4090+hex:0102*3")
+	require.Equal(t, int64(2+4090+6), l.HeaderLen())
+	require.Equal(t, "bits,block=2M,order=lsb,data=1,pad=4096,fill=0,header=hex:4d46+hex:00*4090+hex:010201020102", l.String())
+	require.True(t, layout(t, l.String()).Equal(l))
+	require.True(t, layout(t, "bits,header=hex:0000+hex:00*6").Equal(layout(t, "bits,header=hex:00*8")))
+	for _, s := range []string{"hex:00*", "hex:00*0", "hex:00*-1", "hex:*4", "hex:00*1048577", "hex:00*99999999999999", "hex:00*1048576+hex:00"} {
+		_, err := bitmap.ParseLayout("bits,header=" + s)
+		require.ErrorIs(t, err, bitmap.ErrLayout, s)
+	}
+}
