@@ -31,6 +31,7 @@ type Writer struct {
 	name    string
 	size    int64
 	touched []uint64 // a bit per granule that has been written to; by atomic only
+	written atomic.Int64
 
 	mu   sync.RWMutex // guards file: WriteAt reads it, the end of the Writer takes it
 	file *os.File     // nil once the Writer has ended
@@ -64,6 +65,14 @@ func Create(name string, size int64) (*Writer, error) {
 // Size returns the size given to Create.
 func (w *Writer) Size() int64 { return w.size }
 
+// Written returns how many bytes have been written, zeros that became holes not
+// among them.
+func (w *Writer) Written() int64 { return w.written.Load() }
+
+// Sparse reports true: what is never written reads as zeros. Code that unpacks
+// a disk into an io.WriterAt may ask it by this method, and leave zeros out.
+func (w *Writer) Sparse() bool { return true }
+
 // WriteAt writes p at off; all of it must be within the disk. Pages of zeros
 // become holes, unless something was written there before.
 func (w *Writer) WriteAt(p []byte, off int64) (n int, err error) {
@@ -80,6 +89,7 @@ func (w *Writer) WriteAt(p []byte, off int64) (n int, err error) {
 		if !zero {
 			w.touch(off+int64(n), off+int64(end))
 			k, err := w.file.WriteAt(p[n:end], off+int64(n))
+			w.written.Add(int64(k))
 			if err != nil {
 				return n + k, fmt.Errorf("rawimage: write %s at %d: %w", w.name, off+int64(n+k), cause(err))
 			}
@@ -116,9 +126,32 @@ func (w *Writer) isTouched(off int64) bool {
 	return atomic.LoadUint64(&w.touched[g/64])&(1<<(g%64)) != 0
 }
 
-// Commit puts the image, flushed to disk, under its name. After an error
-// nothing is left of it. The Writer is of no more use in either case.
-func (w *Writer) Commit() error {
+// Commit puts the image, flushed to disk, under its name, and replaces a file
+// of that name. After an error nothing is left of it. The Writer is of no more
+// use in either case.
+func (w *Writer) Commit() error { return w.commit(os.Rename) }
+
+// CommitNew is Commit for a name that must not be taken: a file of that name
+// stays as it is, and the error matches fs.ErrExist.
+func (w *Writer) CommitNew() error { return w.commit(renameNew) }
+
+// renameNew renames without replacing: a hard link fails when the name is taken.
+func renameNew(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil {
+		return os.Remove(from)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// No hard links here (FAT, some network file systems).
+	if _, err := os.Lstat(to); err == nil {
+		return &fs.PathError{Op: "rename", Path: to, Err: fs.ErrExist}
+	}
+	return os.Rename(from, to)
+}
+
+func (w *Writer) commit(rename func(from, to string) error) error {
 	f := w.take()
 	if f == nil {
 		return fmt.Errorf("rawimage: commit %s: %w", w.name, ErrClosed)
@@ -129,7 +162,7 @@ func (w *Writer) Commit() error {
 	if err := f.Close(); err != nil {
 		return errors.Join(fmt.Errorf("rawimage: commit %s: %w", w.name, cause(err)), os.Remove(f.Name()))
 	}
-	if err := os.Rename(f.Name(), w.name); err != nil {
+	if err := rename(f.Name(), w.name); err != nil {
 		return errors.Join(fmt.Errorf("rawimage: commit: %w", err), os.Remove(f.Name()))
 	}
 	return syncDir(filepath.Dir(w.name))

@@ -122,3 +122,32 @@ func TestWriterLeavesNothing(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrInvalid)
 	require.Equal(t, []string{"disk.raw"}, names(t, dir))
 }
+
+// CommitNew leaves a file that has the name as it is.
+func TestWriterCommitNew(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "disk.raw")
+	write := func() *rawimage.Writer {
+		w, err := rawimage.Create(name, mib)
+		require.NoError(t, err)
+		require.True(t, w.Sparse())
+		_, err = w.WriteAt(append(make([]byte, 8*kib), 1), 0)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, w.Written(), "zeros became a hole")
+		return w
+	}
+	require.NoError(t, write().CommitNew())
+	first, err := os.Stat(name)
+	require.NoError(t, err)
+	require.EqualValues(t, mib, first.Size())
+
+	require.ErrorIs(t, write().CommitNew(), fs.ErrExist)
+	require.Equal(t, []string{"disk.raw"}, names(t, dir))
+	after, err := os.Stat(name)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(first, after))
+	require.NoError(t, write().Commit())
+	after, err = os.Stat(name)
+	require.NoError(t, err)
+	require.False(t, os.SameFile(first, after))
+}

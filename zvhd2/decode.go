@@ -10,8 +10,10 @@ import (
 // Decode unpacks the disk in r to w, blocks in parallel and in no order.
 //
 // If w is a regular file (it has the Stat and Truncate of an [os.File]), it is
-// emptied and given the disk's size first, and zeros are left as holes. To
-// anything else, a block device for one, zeros are written out.
+// emptied and given the disk's size first, and zeros are left as holes; so they
+// are if w has a method Sparse() bool that reports true, which says that what is
+// never written reads as zeros. To anything else, a block device for one, zeros
+// are written out.
 //
 // Decode heeds [WithWorkers] and [WithProgress].
 func Decode(ctx context.Context, w io.WriterAt, r *Reader, opts ...Option) error {
@@ -100,6 +102,9 @@ type target struct {
 
 func newTarget(w io.WriterAt, f *footer, o *options) (*target, error) {
 	t := &target{w: w, foot: f, zero: make([]byte, MinBlockSize)}
+	if s, ok := w.(interface{ Sparse() bool }); ok {
+		t.sparse = s.Sparse()
+	}
 	file, ok := w.(interface {
 		Stat() (fs.FileInfo, error)
 		Truncate(size int64) error
@@ -117,7 +122,7 @@ func newTarget(w io.WriterAt, f *footer, o *options) (*target, error) {
 			}
 		}
 	}
-	t.sparse = ok
+	t.sparse = t.sparse || ok
 	t.meter = startMeter(f.origSize, o.progress)
 	return t, nil
 }

@@ -87,7 +87,7 @@ func (a *app) writeBitmap(ctx context.Context, from, to string, flags *sourceFla
 	if err := src.unchanged(err); err != nil {
 		return err
 	}
-	out, err := a.create(to, from, force)
+	out, err := a.create(to, from, force, 0)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,11 @@ func (a *app) convert(ctx context.Context, from, to string, f *convertFlags) err
 		return err
 	}
 	start := time.Now()
-	out, err := a.create(to, from, f.force)
+	rawSize := int64(0)
+	if format == rawimage.FormatRaw {
+		rawSize = src.size()
+	}
+	out, err := a.create(to, from, f.force, rawSize)
 	if err != nil {
 		return err
 	}
@@ -181,7 +185,7 @@ func (s *source) encode(ctx context.Context, out *output, res *converted, opts .
 	}
 	id := uuid.UUID(sum.UUID).String()
 	res.DiskSize, res.DataBytes, res.FileSize, res.UUID = sum.DiskSize, &sum.DataBytes, sum.FileSize, &id
-	res.detail = fmt.Sprintf(", data %s, file %s, %s", size(sum.DataBytes), size(sum.FileSize), chosen(sum.Levels))
+	res.detail = fmt.Sprintf(", data %s, file %s, %s", size(sum.DataBytes), size(sum.FileSize), "blocks: "+cmp.Or(sum.Levels.String(), "none"))
 	return nil
 }
 
@@ -193,23 +197,9 @@ func (s *source) decode(ctx context.Context, out *output, res *converted, opts .
 	case s.container != nil && out.std:
 		return zvhd2.DecodeTo(ctx, out.File, s.container, opts...)
 	case s.container != nil:
-		return zvhd2.Decode(ctx, out.File, s.container, opts...)
+		return zvhd2.Decode(ctx, out.disk(), s.container, opts...)
 	case out.std:
 		return s.stream.DecodeTo(ctx, out.File, opts...)
 	}
-	return s.stream.Decode(ctx, out.File, opts...)
-}
-
-// chosen says how many blocks were compressed at which level.
-func chosen(l zvhd2.LevelCounts) string {
-	var parts []string
-	for _, c := range []struct {
-		name string
-		n    int64
-	}{{"fastest", l.Fastest}, {"default", l.Default}, {"better", l.Better}, {"best", l.Best}, {"incompressible", l.Stored}} {
-		if c.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.name))
-		}
-	}
-	return "blocks: " + cmp.Or(strings.Join(parts, ", "), "none")
+	return s.stream.Decode(ctx, out.disk(), opts...)
 }

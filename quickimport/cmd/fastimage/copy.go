@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,26 +12,16 @@ import (
 	"github.com/fastimage/fastimage/rawimage"
 )
 
-const (
-	copyBlock = 2 << 20  // what is read at once
-	zeroBlock = 64 << 10 // what is left as a hole if it is zero: a cluster of most formats
-)
-
-var zeros [zeroBlock]byte
+const copyBlock = 2 << 20 // what is read at once
 
 // copy writes a disk as RAW: with holes into a file, whole to anything else.
 func (s *source) copy(ctx context.Context, out *output, res *converted, show display) error {
-	c := &copier{out: out, show: show, sparse: out.temp != "", total: s.size()}
+	c := &copier{out: out, show: show, total: s.size()}
 	res.FileSize = s.size()
 	res.detail = ""
-	if c.sparse {
-		if err := out.Truncate(s.size()); err != nil {
-			return err
-		}
-	}
 	var err error
 	switch {
-	case s.disk != nil && c.sparse:
+	case s.disk != nil && out.raw != nil:
 		err = c.extents(ctx, s.disk.Image)
 	case s.disk != nil:
 		err = c.sequence(ctx, io.NewSectionReader(s.disk, 0, s.size()))
@@ -42,7 +31,7 @@ func (s *source) copy(ctx context.Context, out *output, res *converted, show dis
 	if err != nil {
 		return err
 	}
-	data := c.data.Load()
+	data := c.written()
 	res.DataBytes = &data
 	res.detail = ", data " + size(data)
 	return nil
@@ -50,12 +39,11 @@ func (s *source) copy(ctx context.Context, out *output, res *converted, show dis
 
 // copier writes a disk to a file.
 type copier struct {
-	out    *output
-	show   display
-	sparse bool // zeros need not be written
-	total  int64
+	out   *output
+	show  display
+	total int64
 
-	done, data atomic.Int64 // bytes dealt with; of these, not all zeros in their block
+	done, data atomic.Int64 // bytes dealt with; of these, written to something that has no holes
 }
 
 // extents copies the data of a disk, blocks in parallel and in no order.
@@ -134,23 +122,21 @@ func (c *copier) sequence(ctx context.Context, r io.Reader) error {
 
 // put writes a block, without its zeros if it can.
 func (c *copier) put(p []byte, off int64) error {
-	if !c.sparse {
-		_, err := c.out.Write(p)
-		c.data.Add(int64(len(p)))
+	if c.out.raw != nil {
+		_, err := c.out.raw.WriteAt(p, off)
 		return err
 	}
-	for len(p) > 0 {
-		n := zeroBlock - int(off%zeroBlock)
-		n = min(n, len(p))
-		if !bytes.Equal(p[:n], zeros[:n]) {
-			if _, err := c.out.WriteAt(p[:n], off); err != nil {
-				return err
-			}
-			c.data.Add(int64(n))
-		}
-		p, off = p[n:], off+int64(n)
+	n, err := c.out.Write(p)
+	c.data.Add(int64(n))
+	return err
+}
+
+// written is how many bytes were written, without the zeros left out.
+func (c *copier) written() int64 {
+	if c.out.raw != nil {
+		return c.out.raw.Written()
 	}
-	return nil
+	return c.data.Load()
 }
 
 // report says that the disk is copied up to end, or about.
@@ -161,7 +147,7 @@ func (c *copier) report(end int64) {
 			break
 		}
 	}
-	written := c.data.Load()
+	written := c.written()
 	done := c.done.Load()
 	c.show.show(step{phase: "convert", done: done, total: c.total, skipped: max(0, done-written), written: written})
 }

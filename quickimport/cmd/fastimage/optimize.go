@@ -59,7 +59,7 @@ func (a *app) optimize(ctx context.Context, from, to string, force, recovery, as
 		return err
 	}
 	defer in.Close()
-	out, err := a.create(to, from, force)
+	out, err := a.create(to, from, force, 0)
 	if err != nil {
 		return err
 	}

@@ -11,12 +11,16 @@ import (
 	"runtime"
 
 	"golang.org/x/term"
+
+	"github.com/fastimage/fastimage/rawimage"
 )
 
 // output is a file that appears under its name whole or not at all: it is
-// written under a temporary name in the same directory, synced, and renamed.
+// written under a temporary name in the same directory, synced, and renamed. A
+// RAW disk in a regular file goes to raw instead of File.
 type output struct {
 	*os.File
+	raw    *rawimage.Writer
 	target string
 	temp   string // empty when written in place: standard output, a device
 	force  bool
@@ -24,8 +28,9 @@ type output struct {
 }
 
 // create opens the output for name. "-" is standard output. An existing file
-// is an error unless force is set, and the source itself always is.
-func (a *app) create(name, source string, force bool) (*output, error) {
+// is an error unless force is set, and the source itself always is. For a RAW
+// disk rawSize is its size, else 0.
+func (a *app) create(name, source string, force bool, rawSize int64) (*output, error) {
 	if name == "-" {
 		f, ok := a.stdout.(*os.File)
 		if !ok {
@@ -60,6 +65,10 @@ func (a *app) create(name, source string, force bool) (*output, error) {
 	if real, err := filepath.EvalSymlinks(name); err == nil {
 		target = real
 	}
+	if rawSize > 0 {
+		raw, err := rawimage.Create(target, rawSize)
+		return &output{raw: raw, target: target, force: force}, err
+	}
 	temp := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+"."+rand.Text()[:8]+".tmp")
 	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666)
 	if err != nil {
@@ -73,11 +82,40 @@ func sameFile(st fs.FileInfo, source string) bool {
 	return err == nil && os.SameFile(st, src)
 }
 
+// disk is where a disk is written to in no order.
+func (o *output) disk() io.WriterAt {
+	if o.raw != nil {
+		return o.raw
+	}
+	return o.File
+}
+
+// doneRaw is done for a RAW disk in a file.
+func (o *output) doneRaw(err error) error {
+	switch {
+	case err != nil:
+		return errors.Join(err, o.raw.Abort())
+	case o.force:
+		return o.raw.Commit()
+	}
+	if err = o.raw.CommitNew(); errors.Is(err, fs.ErrExist) {
+		return o.appeared()
+	}
+	return err
+}
+
+func (o *output) appeared() error {
+	return hintf("%s appeared meanwhile; remove it, choose another name, or overwrite it with -f", o.target)
+}
+
 // done finishes the output. With err nil the file gets its name; otherwise,
 // or if that fails, the temporary file is removed.
 func (o *output) done(err error) error {
 	if o.std {
 		return err
+	}
+	if o.raw != nil {
+		return o.doneRaw(err)
 	}
 	if o.temp == "" {
 		return errors.Join(err, o.Close())
@@ -112,11 +150,11 @@ func (o *output) publish() error {
 			}
 			return syncDir(filepath.Dir(o.target))
 		case errors.Is(err, fs.ErrExist):
-			return hintf("%s appeared meanwhile; remove it, choose another name, or overwrite it with -f", o.target)
+			return o.appeared()
 		}
 		// No hard links here (FAT, some network file systems).
 		if _, err := os.Lstat(o.target); err == nil {
-			return hintf("%s appeared meanwhile; remove it, choose another name, or overwrite it with -f", o.target)
+			return o.appeared()
 		}
 	}
 	if err := os.Rename(o.temp, o.target); err != nil {
@@ -139,5 +177,3 @@ func syncDir(dir string) error {
 	_ = d.Sync()
 	return nil
 }
-
-var _ io.WriterAt = (*output)(nil)
