@@ -128,12 +128,13 @@ func TestDoctorFindsWhatFails(t *testing.T) {
 
 // The doctor leaves nothing behind, at whatever request it is cancelled.
 func TestDoctorCancelled(t *testing.T) {
+	t.Parallel()
 	srv := imstest.NewServer(t)
 	_, err := cloudClient(t, srv).Doctor(t.Context(), srv.Bucket(), true)
 	require.NoError(t, err)
 	requests := len(srv.Requests())
 	require.Greater(t, requests, 30)
-	for n := 1; n < requests; n += 3 {
+	for n := 1; n < requests; n += 5 {
 		srv := imstest.NewServer(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		seen := 0

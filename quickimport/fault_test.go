@@ -134,6 +134,7 @@ func TestImportSourceThatChangesIsRefused(t *testing.T) {
 // create call among them, make one image each. 20 imports; FASTIMAGE_LONG=1
 // makes it 200.
 func TestImportThroughRandomFaults(t *testing.T) {
+	t.Parallel()
 	imports := 20
 	if os.Getenv("FASTIMAGE_LONG") == "1" {
 		imports = 200

@@ -3,11 +3,9 @@ package quickimport_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -18,15 +16,15 @@ import (
 
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/quickimport/imstest"
-	"github.com/fastimage/fastimage/zvhd2"
 )
 
 // childEnv makes the test binary an importing process; its value is the import.
 const childEnv = "FASTIMAGE_TEST_IMPORT"
 
 type childImport struct {
-	IMS, OBS, IAM, Region, AK, SK, Bucket, Name, State string
-	Resubmit                                           bool
+	IMS, OBS, IAM, Region, AK, SK, Bucket, Name, State, File string
+	Format                                                   quickimport.Format
+	Resubmit                                                 bool
 }
 
 // exitUncertain is the child's status when the outcome of the create call is unknown.
@@ -49,11 +47,11 @@ func runChild(spec string) int {
 		}
 		var client *quickimport.Client
 		client, err = quickimport.New(append(opts, quickimport.WithRegion(c.Region), quickimport.WithIMSEndpoint(c.IMS),
-			quickimport.WithOBSEndpoint(c.OBS), quickimport.WithIAMEndpoint(c.IAM), quickimport.WithStateDir(c.State),
+			quickimport.WithOBSEndpoint(c.OBS), quickimport.WithIAMEndpoint(c.IAM), quickimport.WithStateDir(c.State), quickimport.WithFormat(c.Format),
 			quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{AccessKey: c.AK, SecretKey: c.SK})),
 			quickimport.WithPolling(time.Millisecond, 10*time.Millisecond))...)
 		if err == nil {
-			_, err = client.Import(context.Background(), realDisk, quickimport.Image{Name: c.Name, OSVersion: "Debian GNU/Linux 12 64bit", Bucket: c.Bucket})
+			_, err = client.Import(context.Background(), c.File, quickimport.Image{Name: c.Name, OSVersion: "Debian GNU/Linux 12 64bit", Bucket: c.Bucket})
 		}
 	}
 	if err != nil {
@@ -67,29 +65,34 @@ func runChild(spec string) int {
 }
 
 // Imports whose process is killed at random moments, and started again until
-// they are done, make one image each. 8 imports; FASTIMAGE_LONG=1 makes it 100.
+// they are done, make one image each, of every kind of source and object. 8
+// imports; FASTIMAGE_LONG=1 makes it 100.
 func TestImportSurvivesKills(t *testing.T) {
+	t.Parallel()
 	imports := 8
 	if os.Getenv("FASTIMAGE_LONG") == "1" {
 		imports = 100
 	}
 	srv := imstest.NewServer(t, imstest.WithQuota(imports+1))
-	want, err := os.ReadFile(realDisk)
-	require.NoError(t, err)
+	all := kinds(t)
+	all[0].file = realDisk // beside the synthetic ones
 	spec := childImport{IMS: srv.IMSEndpoint(), OBS: srv.OBSEndpoint(), IAM: srv.IAMEndpoint(), Region: srv.Region(),
 		AK: srv.AccessKey(), SK: srv.SecretKey(), Bucket: srv.Bucket(), State: t.TempDir()}
-	kills, uncertain := 0, 0
+	kills, uncertain, objects := 0, 0, 0
 	for i := range imports {
-		spec.Name = fmt.Sprintf("killed-%d", i)
+		kind := all[i%len(all)]
+		spec.Name, spec.File, spec.Format = fmt.Sprintf("killed-%d", i), kind.file, kind.format
 		k, u := untilDone(t, srv, spec)
 		kills, uncertain = kills+k, uncertain+u
 		require.Len(t, srv.Images(), i+1)
-		object, err := srv.ReadObject(srv.Bucket(), spec.Name+".zvhd2")
-		require.NoError(t, err)
-		zr, err := zvhd2.NewReader(bytes.NewReader(object), int64(len(object)))
-		require.NoError(t, err)
-		require.Equal(t, sha256.Sum256(want), diskHash(t, io.NewSectionReader(zr, 0, zr.Size())))
+		source := all[1].file // that of all synthetic kinds
+		if i%len(all) == 0 {
+			source = realDisk
+		}
+		require.Equal(t, diskHash(t, open(t, source)), objectDisk(t, srv, spec.Name+"."+string(kind.format)), kind.name)
+		objects += kind.objects
 	}
+	require.Len(t, srv.Objects(srv.Bucket()), objects)
 	require.Empty(t, srv.UnfinishedUploads())
 	require.Positive(t, kills)
 	t.Logf("%d imports, %d kills, %d of them just before the create call, %d images", imports, kills, uncertain, len(srv.Images()))
