@@ -46,6 +46,13 @@ func TestPackagesStayApart(t *testing.T) {
 	}
 }
 
+// A reader of a format knows no other, and nothing but what all of them share.
+func TestFormatsStayApart(t *testing.T) {
+	for _, format := range []string{"qcow2", "vmdk", "vhd", "vhdx", "vdi"} {
+		require.Equal(t, []string{"internal/imagefmt"}, imports(t, "rawimage/"+format), format)
+	}
+}
+
 func TestQuickimportJoinsThem(t *testing.T) {
 	deps := imports(t, "quickimport")
 	for _, pkg := range apart {

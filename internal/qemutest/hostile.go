@@ -207,6 +207,22 @@ func Flip[E error](t *testing.T, good []byte, ranges []Extent, open func(b []byt
 	require.Positive(t, refused, "nothing was refused")
 }
 
+// OfLimit is a benchmark of reading a disk in blocks of 2 MiB by two goroutines.
+// Its metric of-limit is the ratio to the time limit takes, in the same run: the
+// same disk with nothing to do but what cannot be left out.
+func OfLimit(b *testing.B, r, limit Image) {
+	b.SetBytes(r.Size())
+	b.ReportAllocs()
+	var ours, alone time.Duration
+	for b.Loop() {
+		ours += ReadAll(b, r, 2*MiB, 2)
+		b.StopTimer()
+		alone += ReadAll(b, limit, 2*MiB, 2)
+		b.StartTimer()
+	}
+	b.ReportMetric(alone.Seconds()/ours.Seconds(), "of-limit")
+}
+
 // ReadAll reads a disk in blocks by a number of goroutines, each the next one, and
 // returns how long that took.
 func ReadAll(t testing.TB, r Image, block int64, workers int) time.Duration {

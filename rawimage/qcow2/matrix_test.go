@@ -72,7 +72,7 @@ func TestMatrix(t *testing.T) {
 		m.Convert(t, small[1:4], append(variants(9, 12, 14, 16, 21), others...))
 		m.Convert(t, small[4:], append(variants(9, 16), qemutest.Thin(3, others)...))
 		large := append(variants(12, 16, 21), qemutest.Options("lazy_refcounts=on", "refcount_bits=1", "refcount_bits=64")...)
-		large = append(large, qemutest.Variant{Options: "data_file=ext.data,data_file_raw=on", Coarser: true})
+		large = append(large, qemutest.Variant{Options: "data_file=ext.data", Coarser: true})
 		m.Convert(t, []qemutest.Disk{qemutest.Over4GiB()}, large)
 		m.Convert(t, []qemutest.Disk{qemutest.Over2TiB()}, slices.DeleteFunc(large, func(v qemutest.Variant) bool {
 			// Hundreds of megabytes of tables, or a file that qemu-img reads whole.
@@ -84,20 +84,17 @@ func TestMatrix(t *testing.T) {
 	t.Logf("%d combinations of disk and options compared with qemu-img", m.Ran())
 }
 
-// What qemu-img encrypts is refused by the name of the method.
+// What qemu-img encrypts is refused by the name of the method. LUKS is in
+// TestDamage: to create it qemu-img measures the processor, which fails on a busy
+// machine.
 func TestEncrypted(t *testing.T) {
-	for format, name := range map[string]string{"luks": "LUKS", "aes": "AES"} {
-		dir := t.TempDir()
-		opts := "encrypt.format=" + format + ",encrypt.key-secret=s"
-		if format == "luks" {
-			opts += ",encrypt.iter-time=10,encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,encrypt.hash-alg=sha1,encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256"
-		}
-		qemutest.Img(t, dir, "create", "-q", "--object", "secret,id=s,data=secret", "-f", "qcow2", "-o", opts, "disk.qcow2", "1M")
-		f, size := qemutest.OpenFile(t, filepath.Join(dir, "disk.qcow2"))
-		_, err := qcow2.NewReader(f, size)
-		require.ErrorIs(t, err, qcow2.ErrUnsupported)
-		require.ErrorContains(t, err, name+" encryption")
-	}
+	dir := t.TempDir()
+	qemutest.Img(t, dir, "create", "-q", "--object", "secret,id=s,data=secret", "-f", "qcow2",
+		"-o", "encrypt.format=aes,encrypt.key-secret=s", "disk.qcow2", "1M")
+	f, size := qemutest.OpenFile(t, filepath.Join(dir, "disk.qcow2"))
+	_, err := qcow2.NewReader(f, size)
+	require.ErrorIs(t, err, qcow2.ErrUnsupported)
+	require.ErrorContains(t, err, "AES encryption")
 }
 
 // step is a command on the images of a directory.

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"io"
 	"testing"
-	"time"
 
 	"github.com/klauspost/compress/zlib"
 	"github.com/stretchr/testify/require"
@@ -22,9 +21,8 @@ func stream(t testing.TB, n int64) []byte {
 	return qemutest.Make(t, d, "vmdk", "subformat=streamOptimized")
 }
 
-// BenchmarkRead reads a stream-optimized disk of 64 MiB in blocks of 2 MiB by two
-// goroutines. The metric of-limit is the ratio to inflating the same grains from
-// memory in the same run.
+// BenchmarkRead reads a stream-optimized disk of 64 MiB. Its limit is to inflate
+// the same grains from memory.
 func BenchmarkRead(b *testing.B) {
 	file := stream(b, 64*mib)
 	r, err := newReader(file)
@@ -37,16 +35,7 @@ func BenchmarkRead(b *testing.B) {
 		marker := file[int64(le.Uint32(gt[g%512*4:]))*512:]
 		limit.packed = append(limit.packed, marker[12:][:le.Uint32(marker[8:])])
 	}
-	b.SetBytes(64 * mib)
-	b.ReportAllocs()
-	var ours, alone time.Duration
-	for b.Loop() {
-		ours += qemutest.ReadAll(b, r, 2*mib, 2)
-		b.StopTimer()
-		alone += qemutest.ReadAll(b, limit, 2*mib, 2)
-		b.StartTimer()
-	}
-	b.ReportMetric(alone.Seconds()/ours.Seconds(), "of-limit")
+	qemutest.OfLimit(b, r, limit)
 }
 
 // grains are the deflated grains of a disk.
