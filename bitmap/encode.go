@@ -75,7 +75,14 @@ func (b *Bitmap) Encode(w io.Writer, l Layout) error {
 	if l.BlockSize != b.blockSize {
 		return &LayoutError{"block", fmt.Sprintf("the bitmap has blocks of %d bytes, the layout of %d", b.blockSize, l.BlockSize)}
 	}
-	c := &counter{w: bufio.NewWriterSize(w, 64<<10)}
+	return b.encode(bufio.NewWriterSize(w, encodeBuffer), l)
+}
+
+const encodeBuffer = 64 << 10
+
+// encode is Encode for a layout that is valid and fits; w is flushed.
+func (b *Bitmap) encode(w *bufio.Writer, l Layout) error {
+	c := &counter{w: w}
 	b.encodeHeader(c, l)
 	header := c.n
 	switch l.Encoding {

@@ -1,6 +1,7 @@
 package bitmap
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -79,7 +80,7 @@ func Infer(ctx context.Context, ra io.ReaderAt, size int64, mf io.Reader, opts .
 	if err != nil {
 		return nil, err
 	}
-	in := &inferrer{ctx: ctx}
+	in := &inferrer{ctx: ctx, out: bufio.NewWriterSize(nil, encodeBuffer)}
 	if err := in.levels(finest); err != nil {
 		return nil, err
 	}
@@ -94,6 +95,7 @@ func Infer(ctx context.Context, ra io.ReaderAt, size int64, mf io.Reader, opts .
 // fill is the last such byte of the body.
 type inferrer struct {
 	ctx    context.Context
+	out    *bufio.Writer // one buffer for all encodings
 	shapes []*shape
 	mf     []byte
 	last   [2]int64 // offset of the last byte that is not 0x00, not 0xff; -1 if all are
@@ -270,7 +272,8 @@ func (in *inferrer) pads(l Layout, h, n int64) (all []Layout) {
 // same reports whether the body of l is exactly want.
 func (in *inferrer) same(s *shape, l Layout, want []byte) (bool, error) {
 	w := &comparer{ctx: in.ctx, want: want}
-	err := s.b.Encode(w, l)
+	in.out.Reset(w)
+	err := s.b.encode(in.out, l)
 	if err != nil && in.ctx.Err() != nil {
 		return false, in.ctx.Err()
 	}

@@ -22,7 +22,8 @@ func (in *inferrer) closest() (*Closest, error) {
 				continue
 			}
 			d := &differ{ctx: in.ctx, want: in.mf, most: best.Differ}
-			err := s.b.Encode(d, c)
+			in.out.Reset(d)
+			err := s.b.encode(in.out, c)
 			if in.ctx.Err() != nil {
 				return in.ctx.Err()
 			}

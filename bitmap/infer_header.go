@@ -9,7 +9,7 @@ import (
 // headerForm is a way to read a header's bytes.
 type headerForm struct {
 	fields   []Field
-	constant bool // it has constant bytes other than zeros
+	constant bool // it has constant bytes
 	cost     int
 }
 
@@ -63,9 +63,7 @@ func (p part) extend(forms []headerForm) (out []headerForm) {
 		for _, f := range forms {
 			f.fields = append(slices.Clip(f.fields), r)
 			f.cost += i
-			if r.Kind == Constant {
-				f.constant = f.constant || len(bytes.Trim(p.bytes, "\x00")) > 0
-			}
+			f.constant = f.constant || r.Kind == Constant
 			out = append(out, f)
 		}
 	}
@@ -107,6 +105,14 @@ type step struct {
 	number *pattern // nil: a constant byte
 }
 
+// offer takes a number if it costs less, or as much and is wider than what was
+// there: zeros before or after a number are part of it.
+func (s *step) offer(cost int, p *pattern) {
+	if cost < s.cost || cost == s.cost && (s.number == nil || len(p.bytes) > len(s.number.bytes)) {
+		*s = step{cost, p}
+	}
+}
+
 // parseCheapest goes through the header from its end. A constant byte costs
 // nothing if it is like the one before it, so that zeros are cheap.
 func parseCheapest(h []byte, byFirst [256][]*pattern) (parts []part, cost int) {
@@ -131,12 +137,8 @@ func parseCheapest(h []byte, byFirst [256][]*pattern) (parts []part, cost int) {
 			if i%n != 0 {
 				c += unaligned
 			}
-			if c < free[i].cost {
-				free[i] = step{c, p}
-			}
-			if c < inside[i].cost {
-				inside[i] = step{c, p}
-			}
+			free[i].offer(c, p)
+			inside[i].offer(c, p)
 		}
 	}
 	return walk(h, free, inside), free[0].cost

@@ -209,6 +209,7 @@ func TestInferTable(t *testing.T) {
 		"bits,block=1M,order=msb,data=0,pad=512,fill=1",
 		"bits,block=4K,pad=1,header=hex:4d463031+block:u32le+blocks:u64be+size:u64le",
 		"bits,block=2M,pad=4096,header=hex:4d46+hex:00*4094",
+		"bits,block=64K,order=msb,pad=1,header=hex:4d46+hex:00*14+size:u64be+blocks:u64le",
 		"runs,block=64K,number=u32be,header=entries:u32be",
 		"runs,block=4K,first=data,number=u64le,unit=1",
 		"list,block=1M,number=u64le,unit=1,tail=clip,header=size:u64le",
@@ -254,6 +255,17 @@ func TestInferAmbiguous(t *testing.T) {
 	require.ElementsMatch(t, []string{"pad", "fill"}, res.Open)
 	require.False(t, res.Weak)
 	require.Equal(t, 26, res.Total)
+
+	// Next to a file that needs no header, none of zeros is made up.
+	one, err := bitmap.New(tib, 4*kib)
+	require.NoError(t, err)
+	one.Set(one.Blocks()/2, true)
+	mf, err = drawn{one}.encodeAs(t, bitmap.DefaultLayout())
+	require.NoError(t, err)
+	res = infer(t, drawn{one}, mf)
+	require.True(t, res.Layouts[0].Equal(bitmap.DefaultLayout()))
+	require.True(t, res.Weak)
+	require.ElementsMatch(t, []string{"pad", "fill"}, res.Open)
 
 	// As many blocks with data as blocks in all: which is it that the header has?
 	mf, err = drawn{full}.encodeAs(t, layout(t, "bits,block=4K,pad=1,header=data:u32le"))

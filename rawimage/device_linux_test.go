@@ -13,21 +13,24 @@ import (
 	"github.com/fastimage/fastimage/rawimage"
 )
 
-// loop attaches a file to a loop device; ok is false where that is not to be had,
+// openLoop opens a loop device made of a file; nil where that is not to be had,
 // which is logged: containers and ordinary users may not.
-func loop(t *testing.T, name string) (device string, ok bool) {
+func openLoop(t *testing.T, name string) *rawimage.Image {
 	t.Helper()
 	out, err := exec.Command("losetup", "--find", "--show", "--read-only", name).CombinedOutput()
 	if err != nil {
 		t.Logf("no loop device here (%v: %s): only the refusal of other devices is tested", err, out)
-		return "", false
+		return nil
 	}
-	device = strings.TrimSpace(string(out))
+	device := strings.TrimSpace(string(out))
 	t.Cleanup(func() {
 		out, err := exec.Command("losetup", "--detach", device).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	})
-	return device, true
+	im, err := rawimage.Open(device)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, im.Close()) }) // before it is detached
+	return im
 }
 
 // A block device is read like the file it was made of.
@@ -36,14 +39,10 @@ func TestBlockDevice(t *testing.T) {
 	require.ErrorIs(t, err, rawimage.ErrNotImage)
 
 	want := realDisk(t)
-	name := write(t, want)
-	device, ok := loop(t, name)
-	if !ok {
+	im := openLoop(t, write(t, want))
+	if im == nil {
 		return
 	}
-	im, err := rawimage.Open(device)
-	require.NoError(t, err)
-	defer im.Close()
 	require.True(t, im.IsDevice())
 	require.Equal(t, int64(len(want)), im.Size())
 	got := make([]byte, len(want))
@@ -61,18 +60,16 @@ func TestBlockDevice(t *testing.T) {
 	require.Equal(t, inspect(t, want), info)
 }
 
-// A device whose file was cut short and grown again is another one.
+// A device that shrinks while it is in use is an error, by its size and by what
+// is read.
 func TestBlockDeviceChanges(t *testing.T) {
 	name := write(t, realDisk(t))
-	device, ok := loop(t, name)
-	if !ok {
+	im := openLoop(t, name)
+	if im == nil {
 		return
 	}
-	im, err := rawimage.Open(device)
-	require.NoError(t, err)
-	defer im.Close()
 	require.NoError(t, os.Truncate(name, 32*mib))
-	out, err := exec.Command("losetup", "--set-capacity", device).CombinedOutput()
+	out, err := exec.Command("losetup", "--set-capacity", im.Name()).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	var ce *rawimage.ChangedError
 	require.ErrorAs(t, im.CheckUnchanged(), &ce)
