@@ -182,7 +182,7 @@ cd stock
 ln -s ../testdata .
 fastimage convert -q testdata/disk.raw disk.zvhd2
 for f in web.zvhd2 cut.zvhd2 old.zvhd2 in.zvhd2; do cp disk.zvhd2 $f; done
-for f in web.qcow2 debian.qcow2 data.raw disk.raw appliance.ova; do cp testdata/disk.raw $f; done
+for f in web.qcow2 debian.qcow2 data.raw disk.raw other.raw appliance.ova; do cp testdata/disk.raw $f; done
 gzip -c disk.raw > disk.raw.xz # the content decides, not the name
 fastimage bitmap -q disk.raw vendor.mf
 fastimage upload -q --region cn-north-4 disk.zvhd2 obs://images/web.zvhd2

@@ -61,7 +61,7 @@ func (a *app) progress() display {
 	case progressBar:
 		return &bars{out: a.stderr, phases: map[string]*phaseBar{}}
 	}
-	return &lines{out: a.stderr, now: time.Now, phases: map[string]*phaseLine{}}
+	return newLines(a.stderr, time.Now)
 }
 
 // events passes a client's progress on to a display. Encoding and sending run
@@ -96,6 +96,10 @@ type lines struct {
 	mu     sync.Mutex // guards what follows and the order of the lines
 	phases map[string]*phaseLine
 	order  []*phaseLine
+}
+
+func newLines(out io.Writer, now func() time.Time) *lines {
+	return &lines{out: out, now: now, phases: map[string]*phaseLine{}}
 }
 
 type phaseLine struct {

@@ -36,7 +36,7 @@ func TestParseSize(t *testing.T) {
 func TestLines(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(0, 0)
-	l := &lines{out: &out, now: func() time.Time { return now }}
+	l := newLines(&out, func() time.Time { return now })
 	for i := range 10 {
 		now = now.Add(time.Second)
 		l.show(step{phase: "upload", done: int64(i) << 20, total: 10 << 20, skipped: 1 << 20})
@@ -46,9 +46,9 @@ func TestLines(t *testing.T) {
 	l.finish()
 	l.finish()
 	require.Equal(t, strings.TrimLeft(`
-upload: 30%, 3MiB of 10MiB, 1MiB skipped
-upload: 60%, 6MiB of 10MiB, 1MiB skipped
-upload: 90%, 9MiB of 10MiB, 1MiB skipped
+upload: 30%, 3MiB of 10MiB, 1MiB/s, 7s left, 1MiB skipped
+upload: 60%, 6MiB of 10MiB, 1MiB/s, 4s left, 1MiB skipped
+upload: 90%, 9MiB of 10MiB, 1MiB/s, 1s left, 1MiB skipped
 job: 100%
 `, "\n"), out.String())
 }
