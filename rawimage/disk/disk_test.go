@@ -12,11 +12,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/disk"
 )
 
-// tool runs an oracle in dir. Where it must not go unnoticed that it is missing,
 // the test fails; elsewhere it is skipped.
 func tool(t testing.TB, dir, name string, args ...string) {
 	t.Helper()
@@ -88,7 +88,7 @@ func TestOpen(t *testing.T) {
 	for i, im := range images {
 		t.Run(strings.Join(im.args, " "), func(t *testing.T) {
 			name := fmt.Sprintf("misnamed%d.txt", i)
-			tool(t, dir, "qemu-img", append(append([]string{"convert", "-f", "raw"}, im.args...), "disk.raw", name)...)
+			qemutest.Tool(t, dir, "qemu-img", append(append([]string{"convert", "-f", "raw"}, im.args...), "disk.raw", name)...)
 			d, err := disk.Open(filepath.Join(dir, name))
 			require.NoError(t, err)
 			defer d.Close()

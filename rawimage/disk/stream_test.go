@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/disk"
 )
@@ -44,7 +45,7 @@ func zst(t testing.TB, b []byte, size bool) []byte {
 func xzBytes(t testing.TB, b []byte, args ...string) []byte {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "disk"), b, 0o600))
-	tool(t, dir, "xz", append(args, "disk")...)
+	qemutest.Tool(t, dir, "xz", append(args, "disk")...)
 	out, err := os.ReadFile(filepath.Join(dir, "disk.xz"))
 	require.NoError(t, err)
 	return out
@@ -194,7 +195,7 @@ func TestLyingSize(t *testing.T) {
 func TestForeignInside(t *testing.T) {
 	dir, _ := source(t, 1<<20)
 	for _, args := range [][]string{{"qcow2"}, {"vpc", "-o", "subformat=fixed,force_size=on"}, {"vdi"}} {
-		tool(t, dir, "qemu-img", append([]string{"convert", "-f", "raw", "disk.raw", "image", "-O"}, args...)...)
+		qemutest.Tool(t, dir, "qemu-img", append([]string{"convert", "-f", "raw", "disk.raw", "image", "-O"}, args...)...)
 		image, err := os.ReadFile(filepath.Join(dir, "image"))
 		require.NoError(t, err)
 		for _, b := range [][]byte{gz(t, image), zst(t, image, true)} {

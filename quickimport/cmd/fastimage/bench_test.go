@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/internal/qemutest"
 )
 
 // BenchmarkConvert converts the image of FASTIMAGE_BENCH_IMAGE (RAW; else the
@@ -35,7 +37,7 @@ func BenchmarkConvert(b *testing.B) {
 		b.Run("from="+c.name, func(b *testing.B) {
 			dir := b.TempDir()
 			image := filepath.Join(dir, "image")
-			tool(b, dir, "qemu-img", append(append([]string{"convert", "-f", "raw", "-m", "8", "-W"}, c.args...), absolute(b, raw), image)...)
+			qemutest.Tool(b, dir, "qemu-img", append(append([]string{"convert", "-f", "raw", "-m", "8", "-W"}, c.args...), absolute(b, raw), image)...)
 			b.SetBytes(info.Size())
 			b.ResetTimer()
 			benchConvert(b, dir, image)

@@ -20,11 +20,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
-// tool runs an oracle in dir. Where it must not go unnoticed that it is missing,
 // the test fails; elsewhere it is skipped.
 func tool(t testing.TB, dir, name string, args ...string) {
 	t.Helper()
@@ -107,9 +107,9 @@ func TestConvertFormats(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", c.name, n), func(t *testing.T) {
 				dir := t.TempDir() // the extents of a VMDK have names of their own
 				args := strings.Fields(c.args)
-				tool(t, dir, "qemu-img", append([]string{"convert", "-f", "raw", filepath.Join(parent, "source"), "image.bin"}, args...)...)
+				qemutest.Tool(t, dir, "qemu-img", append([]string{"convert", "-f", "raw", filepath.Join(parent, "source"), "image.bin"}, args...)...)
 				qemuName := args[slices.Index(args, "-O")+1]
-				tool(t, dir, "qemu-img", "convert", "-f", qemuName, "-O", "raw", "image.bin", "want")
+				qemutest.Tool(t, dir, "qemu-img", "convert", "-f", qemuName, "-O", "raw", "image.bin", "want")
 				requireConverts(t, filepath.Join(dir, "image.bin"), c.format, filepath.Join(dir, "want"))
 				combinations++
 			})
@@ -163,7 +163,7 @@ func requireSame(t *testing.T, want string, got io.Reader) {
 func TestConvertOVA(t *testing.T) {
 	dir := t.TempDir()
 	partlyFull(t, filepath.Join(dir, "want"), 9<<20)
-	tool(t, dir, "qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", "want", "disk.vmdk")
+	qemutest.Tool(t, dir, "qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", "want", "disk.vmdk")
 	ova := func(name string, members ...string) string {
 		vmdk, err := os.ReadFile(filepath.Join(dir, "disk.vmdk"))
 		require.NoError(t, err)
@@ -207,7 +207,7 @@ var compressions = map[string]func(t *testing.T, file string) string{
 		return packed(t, file, ".gz", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
 	},
 	"xz": func(t *testing.T, file string) string {
-		tool(t, filepath.Dir(file), "xz", "-1", "--keep", "--force", file)
+		qemutest.Tool(t, filepath.Dir(file), "xz", "-1", "--keep", "--force", file)
 		return file + ".xz"
 	},
 	"zstd": func(t *testing.T, file string) string {
@@ -270,7 +270,7 @@ func TestConvertCompressed(t *testing.T) {
 func TestConvertCompressedForeign(t *testing.T) {
 	dir := t.TempDir()
 	image := filepath.Join(dir, "disk.qcow2")
-	tool(t, dir, "qemu-img", "create", "-f", "qcow2", image, "1G")
+	qemutest.Tool(t, dir, "qemu-img", "create", "-f", "qcow2", image, "1G")
 	out := filepath.Join(t.TempDir(), "out.zvhd2")
 	for _, pack := range compressions {
 		file := pack(t, image)
@@ -287,14 +287,14 @@ func TestConvertCompressedForeign(t *testing.T) {
 func TestConvertReferences(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	partlyFull(t, filepath.Join(dir, "base.raw"), 3<<20)
-	tool(t, dir, "qemu-img", "create", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "middle.qcow2")
-	tool(t, dir, "qemu-img", "create", "-f", "qcow2", "-b", "middle.qcow2", "-F", "qcow2", "top.qcow2")
+	qemutest.Tool(t, dir, "qemu-img", "create", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "middle.qcow2")
+	qemutest.Tool(t, dir, "qemu-img", "create", "-f", "qcow2", "-b", "middle.qcow2", "-F", "qcow2", "top.qcow2")
 	top := filepath.Join(dir, "top.qcow2")
 	requireConverts(t, top, "qcow2", filepath.Join(dir, "base.raw"), "--references", dir)
 	out := filepath.Join(t.TempDir(), "out.zvhd2")
 	requireError(t, fastimage(t, nil, "convert", top, out), exitFailed, "middle.qcow2", "--references")
 	requireError(t, fastimage(t, nil, "convert", "--references", elsewhere, top, out), exitFailed, "middle.qcow2", "--references")
-	tool(t, dir, "qemu-img", "create", "-f", "qcow2", "-u", "-b", "../passwd", "-F", "raw", "climbs.qcow2", "1M")
+	qemutest.Tool(t, dir, "qemu-img", "create", "-f", "qcow2", "-u", "-b", "../passwd", "-F", "raw", "climbs.qcow2", "1M")
 	requireError(t, fastimage(t, nil, "convert", "--references", dir, filepath.Join(dir, "climbs.qcow2"), out), exitFailed, "../passwd", "--references")
 	requireNothing(t, out)
 }
@@ -304,7 +304,7 @@ func TestConvertRefused(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.zvhd2")
 	for _, format := range []string{"qed", "qcow"} {
 		name := filepath.Join(dir, "disk."+format)
-		tool(t, dir, "qemu-img", "create", "-f", format, name, "1M")
+		qemutest.Tool(t, dir, "qemu-img", "create", "-f", format, name, "1M")
 		requireError(t, fastimage(t, nil, "convert", name, out), exitFailed, "qemu-img convert -f "+format+" -O raw "+name)
 	}
 	name := filepath.Join(dir, "disk.bz2")
@@ -335,7 +335,7 @@ func TestConvertChanged(t *testing.T) {
 			if c.args == "" {
 				require.NoError(t, os.Rename(compressions["gzip"](t, src), image))
 			} else {
-				tool(t, dir, "qemu-img", append([]string{"convert", "-f", "raw", src, image}, strings.Fields(c.args)...)...)
+				qemutest.Tool(t, dir, "qemu-img", append([]string{"convert", "-f", "raw", src, image}, strings.Fields(c.args)...)...)
 			}
 			out := filepath.Join(t.TempDir(), "out.zvhd2")
 			cmd := command(t, nil, "convert", "--size", fmt.Sprint(96<<20), "--level", "best", image, out)
@@ -431,7 +431,7 @@ func TestInfoAndBitmapOfFormats(t *testing.T) {
 		"qcow2": "-c -O qcow2", "vmdk": "-O vmdk", "vhd": "-O vpc -o force_size=on", "vhdx": "-O vhdx", "vdi": "-O vdi",
 	} {
 		image := filepath.Join(dir, format+".bin")
-		tool(t, dir, "qemu-img", append([]string{"convert", "-f", "raw", raw, image}, strings.Fields(args)...)...)
+		qemutest.Tool(t, dir, "qemu-img", append([]string{"convert", "-f", "raw", raw, image}, strings.Fields(args)...)...)
 		got := check(image, format)
 		require.NotEmpty(t, got.Facts, format)
 		require.Positive(t, *got.Allocated)
@@ -443,7 +443,7 @@ func TestInfoAndBitmapOfFormats(t *testing.T) {
 		require.Equal(t, format, check(pack(t, raw), format).Compression)
 	}
 
-	tool(t, dir, "qemu-img", "snapshot", "-c", "before", "qcow2.bin")
+	qemutest.Tool(t, dir, "qemu-img", "snapshot", "-c", "before", "qcow2.bin")
 	r := fastimage(t, nil, "info", filepath.Join(dir, "qcow2.bin"))
 	require.Contains(t, r.stdout, "warning       the image has 1 internal snapshots")
 	r = fastimage(t, nil, "convert", filepath.Join(dir, "qcow2.bin"), filepath.Join(dir, "out.zvhd2"))
