@@ -198,6 +198,9 @@ func (in *inferrer) try(s *shape, l Layout) error {
 			continue
 		}
 		evidence := surprise(in.mf[h : h+n])
+		if evidence < enough && h > weakLen {
+			continue // keep would refuse it, after much reading of the header
+		}
 		for _, header := range explain(in.mf[:h], s.numbers(l)) {
 			for _, p := range pads {
 				p.Header = header.fields
