@@ -217,7 +217,7 @@ func (in *inferrer) keep(f find, h headerForm) {
 	switch {
 	case !h.constant || f.evidence >= enough:
 		in.good.add(f)
-	case h.cost <= weakHeader && f.layout.HeaderLen() <= weakLen:
+	case h.cost <= weakHeader: // no longer than weakLen, see try
 		in.weak.add(f)
 	}
 }
