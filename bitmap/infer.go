@@ -198,6 +198,9 @@ func (in *inferrer) try(s *shape, l Layout) error {
 			continue
 		}
 		evidence := surprise(in.mf[h : h+n])
+		if evidence < enough && h > weakLen {
+			continue // keep would refuse it, after much reading of the header
+		}
 		for _, header := range explain(in.mf[:h], s.numbers(l)) {
 			for _, p := range pads {
 				p.Header = header.fields
@@ -214,7 +217,7 @@ func (in *inferrer) keep(f find, h headerForm) {
 	switch {
 	case !h.constant || f.evidence >= enough:
 		in.good.add(f)
-	case h.cost <= weakHeader && f.layout.HeaderLen() <= weakLen:
+	case h.cost <= weakHeader: // no longer than weakLen, see try
 		in.weak.add(f)
 	}
 }

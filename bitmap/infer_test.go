@@ -154,12 +154,29 @@ func randomLayout(rng *rand.Rand) string {
 	return s
 }
 
+// plain is the layout without what makes no difference on any disk: padding to
+// what the body's length is a multiple of anyway, or to parts of the header's, and
+// the tail of blocks that are counted whole.
+func plain(l bitmap.Layout) bitmap.Layout {
+	if l.Encoding != bitmap.Bits && l.Unit == l.BlockSize {
+		l.Clip = false
+	}
+	if l.HeaderLen()%l.Pad == 0 {
+		l.PadHeader = false
+	}
+	unit := map[bitmap.Encoding]int{bitmap.Bits: 1, bitmap.Runs: l.Width, bitmap.List: 2 * l.Width}[l.Encoding]
+	if !l.PadHeader && l.Pad <= int64(unit) {
+		l.Pad = 1
+	}
+	return l
+}
+
 // Whatever the layout, one is found that writes the same bytes; where the disk
 // has enough on it to tell, it is the one.
 func TestInferRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	exact, tried := 0, 0
-	for tried < 80 {
+	for tried < 60 {
 		text := randomLayout(rng)
 		l := layout(t, text)
 		// From 150 to 1500 blocks, the last one often short.
@@ -173,23 +190,24 @@ func TestInferRandom(t *testing.T) {
 		res := infer(t, d, mf)
 		require.NotEmpty(t, res.Layouts, "%s, %d bytes", l, size)
 		require.False(t, res.Weak)
-		if slices.Contains(texts(res.Layouts), l.String()) {
+		if slices.Contains(texts(res.Layouts), plain(l).String()) {
 			exact++
+		} else {
+			t.Logf("%s is not among %d, the first is %s", plain(l), res.Total, res.Layouts[0])
 		}
 		for _, got := range res.Layouts { // never another body
 			require.Equal(t, l.BlockSize, got.BlockSize, "%s: %s", l, got)
 			require.Equal(t, l.Encoding, got.Encoding, "%s: %s", l, got)
 		}
 	}
-	// The rest: a padding without effect, a number that is part of a longer one.
-	t.Logf("%d of %d by their very text", exact, tried)
-	require.Greater(t, exact, tried*6/10)
+	// The rest are headers whose bytes have two readings.
+	require.Greater(t, exact, tried*9/10)
 }
 
 // Small and odd disks tell little; what is found reproduces them all the same.
 func TestInferSmall(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	for range 60 {
+	for range 40 {
 		l := layout(t, randomLayout(rng))
 		d := draw(t, rng, 1+rng.Int64N(8*l.BlockSize), rng.IntN(3))
 		mf, err := d.encodeAs(t, l)
