@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -49,9 +51,9 @@ image called infer is given as ./infer.`,
 		Example: `  fastimage bitmap testdata/disk.raw disk.mf`,
 		Args:    argCount(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			out := strings.TrimSuffix(args[0], filepath.Ext(args[0])) + ".mf"
-			if len(args) > 1 {
-				out = args[1]
+			out, err := bitmapName(args)
+			if err != nil {
+				return err
 			}
 			layout, err := bitmap.ParseLayout(layoutText)
 			if err != nil {
@@ -68,23 +70,44 @@ image called infer is given as ./infer.`,
 	return cmd
 }
 
+// bitmapName is the output named, or the image's with another extension.
+func bitmapName(args []string) (string, error) {
+	if len(args) > 1 {
+		return args[1], nil
+	}
+	if st, err := os.Stat(args[0]); err == nil && st.Mode()&fs.ModeDevice != 0 {
+		return "", usagef("%s is a device; name the file to write", args[0])
+	}
+	return strings.TrimSuffix(args[0], filepath.Ext(args[0])) + ".mf", nil
+}
+
+// scan finds the blocks that hold data.
+func (a *app) scan(ctx context.Context, src *source, block int64) (bm *bitmap.Bitmap, err error) {
+	show := a.progress()
+	defer show.finish()
+	opts := []bitmap.Option{bitmap.WithBlockSize(block), bitmap.WithProgress(func(p bitmap.Progress) {
+		show.show(step{phase: "scan", done: p.Done, total: p.Total})
+	})}
+	if src.disk != nil {
+		bm, err = bitmap.Scan(ctx, src.disk, src.size(), opts...)
+	} else {
+		// One worker: more would send the stream back and forth.
+		bm, err = bitmap.Scan(ctx, src.packed, src.size(), append(opts, bitmap.WithWorkers(1))...)
+	}
+	return bm, src.unchanged(err)
+}
+
 func (a *app) writeBitmap(ctx context.Context, from, to string, flags *sourceFlags, layout bitmap.Layout, force, asJSON bool) error {
 	src, err := a.open(ctx, from, flags)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	var bm *bitmap.Bitmap
-	switch {
-	case src.disk != nil:
-		bm, err = bitmap.Scan(ctx, src.disk, src.size(), bitmap.WithBlockSize(layout.BlockSize))
-	case src.packed != nil:
-		// One worker: more would send it back and forth.
-		bm, err = bitmap.Scan(ctx, src.packed, src.size(), bitmap.WithBlockSize(layout.BlockSize), bitmap.WithWorkers(1))
-	default:
+	if src.isContainer() {
 		return hintf("%s is %s, which has a bitmap of its own; a .mf file goes with a RAW image", from, src.format())
 	}
-	if err := src.unchanged(err); err != nil {
+	bm, err := a.scan(ctx, src, layout.BlockSize)
+	if err != nil {
 		return err
 	}
 	out, err := a.create(to, from, force, 0)

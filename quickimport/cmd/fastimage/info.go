@@ -199,15 +199,12 @@ func diskLines(in *info) []string {
 		lines = append(lines, "warning       "+w)
 	}
 	lines = append(lines, "map           "+in.data.Render(mapWidth),
-		fmt.Sprintf("table         %s, sectors of %d bytes", d.Table, d.SectorSize))
+		"table         "+tableLine(d))
 	for _, p := range d.Partitions {
-		line := fmt.Sprintf("partition %-3d %s at %s, %s", p.Number, size(p.Size), size(p.Start), cmp.Or(p.TypeName, p.Type))
-		for _, s := range []string{p.Name, p.Filesystem, p.Label} {
-			if s != "" {
-				line += ", " + s
-			}
-		}
-		lines = append(lines, line)
+		lines = append(lines, partitionLine(p))
+	}
+	if d.HighestSector >= 0 {
+		lines = append(lines, fmt.Sprintf("last sector   %d in use", d.HighestSector))
 	}
 	lines = append(lines, fmt.Sprintf("min disk      %dGiB", d.MinDiskGB))
 	if d.Firmware != "" {
@@ -220,6 +217,30 @@ func diskLines(in *info) []string {
 		lines = append(lines, "problem       "+p.Error())
 	}
 	return lines
+}
+
+func tableLine(d *rawimage.Info) string {
+	line := fmt.Sprintf("%s, sectors of %d bytes", d.Table, d.SectorSize)
+	if d.DiskID != "" {
+		line += ", id " + d.DiskID
+	}
+	if d.Table == rawimage.TableGPT && !d.BackupTable {
+		line += ", no valid copy at the end"
+	}
+	return line
+}
+
+func partitionLine(p rawimage.Partition) string {
+	line := fmt.Sprintf("partition %-3d %s at %s, %s", p.Number, size(p.Size), size(p.Start), cmp.Or(p.TypeName, p.Type))
+	if p.Active {
+		line += ", active"
+	}
+	for _, s := range []string{p.Name, p.Filesystem, p.Label, p.GUID} {
+		if s != "" {
+			line += ", " + s
+		}
+	}
+	return line
 }
 
 // oneLineEach ends each line, whatever names from the disk are in it.
