@@ -22,6 +22,9 @@ const maxAnswer = 4 << 20
 // answers 500.
 const attempts = 8
 
+// firstPause is the first of these pauses; tests make it shorter.
+var firstPause = 250 * time.Millisecond
+
 // call is one request to a service of the cloud.
 type call struct {
 	op, method, endpoint, path string
@@ -38,7 +41,7 @@ func (c *Client) get(ctx context.Context, op, endpoint, path string, query url.V
 
 // retry calls f until it succeeds or its error is not of the kind again.
 func (c *Client) retry(ctx context.Context, op string, f func() error, again func(error) bool) error {
-	pause := 250 * time.Millisecond
+	pause := firstPause
 	for try := 1; ; try++ {
 		err := f()
 		if err == nil || !again(err) || ctx.Err() != nil {

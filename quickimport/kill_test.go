@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 	if spec := os.Getenv(childEnv); spec != "" {
 		os.Exit(runChild(spec))
 	}
+	quickimport.SetFirstPause(5 * time.Millisecond)
 	os.Exit(m.Run())
 }
 

@@ -177,6 +177,9 @@ func TestImportGoesOnFromEachStage(t *testing.T) {
 	}
 	for _, k := range all {
 		for _, s := range stages {
+			if k.name != "zvhd2" && !s.after && s.name != "submitted" {
+				continue // what is not recorded yet is the same for all kinds
+			}
 			t.Run(k.name+"/"+s.name+map[bool]string{true: " saved", false: " not saved"}[s.after], func(t *testing.T) {
 				t.Parallel()
 				srv := imstest.NewServer(t)
