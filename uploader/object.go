@@ -265,7 +265,7 @@ func (o *Object) checkAnswer(out *s3.GetObjectOutput, start int64, n int) error 
 	}
 	want := "bytes " + strconv.FormatInt(start, 10) + "-" + strconv.FormatInt(start+int64(n)-1, 10) + "/"
 	if !strings.HasPrefix(cr, want) {
-		return fmt.Errorf("uploader: asked for %s, answer has %q", want, clip(cr))
+		return &finalError{&markedError{ErrAnswer, fmt.Errorf("asked for %s, answer has %q", want, clip(cr))}}
 	}
 	return nil
 }

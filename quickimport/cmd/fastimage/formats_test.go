@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -24,21 +23,6 @@ import (
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
-
-// the test fails; elsewhere it is skipped.
-func tool(t testing.TB, dir, name string, args ...string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "true" || os.Getenv("FASTIMAGE_REQUIRE_ORACLES") == "1" {
-			t.Fatalf("%s is missing", name)
-		}
-		t.Skipf("%s is missing", name)
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s %s: %s", name, strings.Join(args, " "), out)
-}
 
 // partlyFull writes a RAW disk of n bytes: data that compresses, data that does
 // not, and holes. Its size need not be a multiple of anything.

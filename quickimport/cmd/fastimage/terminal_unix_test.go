@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,9 +100,12 @@ func TestTerminalResized(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "big.raw")
 	f, err := os.Create(name)
 	require.NoError(t, err)
-	data := bytes.Repeat([]byte("disks hold text too. "), 100<<10)
-	for i := range int64(80) {
-		_, err := f.WriteAt(data, i<<22)
+	// Digits by chance keep the compressor busy for some seconds.
+	random := rand.NewChaCha8([32]byte{1})
+	half := make([]byte, 1<<20)
+	for i := range int64(6) {
+		_, _ = random.Read(half)
+		_, err := f.WriteAt([]byte(hex.EncodeToString(half)), i<<22)
 		require.NoError(t, err)
 	}
 	require.NoError(t, f.Close())
