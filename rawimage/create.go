@@ -90,6 +90,7 @@ func (w *Writer) WriteAt(p []byte, off int64) (n int, err error) {
 			w.touch(off+int64(n), off+int64(end))
 			k, err := w.file.WriteAt(p[n:end], off+int64(n))
 			w.written.Add(int64(k))
+			startWriteback(w.file, off+int64(n), int64(k))
 			if err != nil {
 				return n + k, fmt.Errorf("rawimage: write %s at %d: %w", w.name, off+int64(n+k), cause(err))
 			}
