@@ -2,6 +2,7 @@ package quickimport
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -30,11 +31,27 @@ type ImageInfo struct {
 	Status    ImageStatus `json:"status"`
 	MinDisk   int         `json:"min_disk"` // GB
 	Size      int64       `json:"size"`
-	CreatedAt time.Time   `json:"created_at"`
+	CreatedAt time.Time   `json:"created_at"` // zero if unknown
 
 	// Origin is where the image comes from, "file,BUCKET:KEY" for one that was
 	// made from an object; "" where the service does not say.
 	Origin string `json:"__data_origin"`
+}
+
+// UnmarshalJSON takes a time in another form than RFC 3339 for unknown: it must
+// not make a whole list unreadable.
+func (i *ImageInfo) UnmarshalJSON(data []byte) error {
+	type plain ImageInfo
+	read := struct {
+		*plain
+		CreatedAt any `json:"created_at"`
+	}{plain: (*plain)(i)}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	text, _ := read.CreatedAt.(string)
+	i.CreatedAt, _ = time.Parse(time.RFC3339, text)
+	return nil
 }
 
 // ImagesByName lists the images that have exactly this name.

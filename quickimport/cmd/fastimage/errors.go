@@ -120,8 +120,8 @@ func hint(err error) string {
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return ""
 	}
-	if _, ok := errors.AsType[*hinted](err); ok {
-		return ""
+	if _, ok := errors.AsType[*hinted](err); ok || err != nil && strings.Contains(err.Error(), "goes on in the cloud") {
+		return "" // it says what to do already
 	}
 	for _, h := range hints {
 		if errors.Is(err, h.is) {
