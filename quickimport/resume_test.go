@@ -235,17 +235,20 @@ func TestImportGoesOnWithinTheUpload(t *testing.T) {
 	for _, format := range []quickimport.Format{quickimport.FormatZVHD2, quickimport.FormatRaw} {
 		t.Run(string(format), func(t *testing.T) {
 			srv := imstest.NewServer(t)
+			// Slow enough for the progress to be seen in the middle.
+			srv.Fail(imstest.Fault{Service: imstest.OBS, Method: http.MethodPut, Query: "partNumber", Count: -1, Delay: 400 * time.Millisecond})
 			dir := t.TempDir()
 			ctx, d := dying(t, dir, "none", false)
 			opts := []quickimport.Option{quickimport.WithFormat(format), quickimport.WithPartSize(5 << 20), quickimport.WithConcurrency(1), quickimport.WithSettleTime(0)}
 			_, err := cloudClient(t, srv, append(append(opts, d.options()...), quickimport.WithProgress(func(e quickimport.Event) {
-				if e.Phase == quickimport.PhaseUpload && e.Sent >= 15<<20 && !d.dead.Load() {
+				if e.Phase == quickimport.PhaseUpload && e.Sent >= 12<<20 && !d.dead.Load() {
 					_ = d.die()
 				}
 			}))...).Import(ctx, name, demo(srv.Bucket()))
 			require.Error(t, err)
 			require.Len(t, srv.UnfinishedUploads(), 1)
 			require.GreaterOrEqual(t, srv.UnfinishedUploads()[0].Parts, 2)
+			srv.ClearFaults()
 			res, err := cloudClient(t, srv, append(opts, quickimport.WithStateDir(dir))...).Import(t.Context(), name, demo(srv.Bucket()))
 			require.NoError(t, err)
 			require.Equal(t, diskHash(t, open(t, name)), objectDisk(t, srv, res.Key))
