@@ -3,6 +3,7 @@ package quickimport_test
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -137,10 +138,10 @@ func TestDoctorCancelled(t *testing.T) {
 	for n := 1; n < requests; n += 8 {
 		srv := imstest.NewServer(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		seen := 0
+		var seen atomic.Int32
 		c := cloudClient(t, srv, quickimport.WithConcurrency(1), quickimport.WithTransport(roundTrip(func(r *http.Request) (*http.Response, error) {
 			resp, err := http.DefaultTransport.RoundTrip(r)
-			if seen++; seen == n {
+			if seen.Add(1) == int32(n) {
 				cancel()
 			}
 			return resp, err
