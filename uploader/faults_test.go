@@ -329,6 +329,32 @@ func TestZeroCopyRefused(t *testing.T) {
 	requireNoZeros(t, s)
 }
 
+// TestZeroCopyRefusalIsRemembered: a later run of the same upload does not ask
+// again.
+func TestZeroCopyRefusalIsRemembered(t *testing.T) {
+	f, s := newFake(t)
+	var copies atomic.Int64
+	f.refuse = func(r *http.Request) (int, string) {
+		if r.Header.Get("X-Amz-Copy-Source") == "" {
+			return 0, ""
+		}
+		copies.Add(1)
+		return 501, "NotImplemented"
+	}
+	st, _ := fileStore(t)
+	u := s.uploader(t, uploader.WithStore(st), uploader.WithConcurrency(1))
+	src := &sparse{data: noise(1, 6*mib), at: 12 * mib, size: 33 * mib, failAt: 13 * mib}
+	_, err := u.UploadReaderAt(context.Background(), "images", "k", src, src.size)
+	require.ErrorIs(t, err, errFail)
+	require.EqualValues(t, 1, copies.Load())
+	src.failAt = 0
+	res, err := u.UploadReaderAt(context.Background(), "images", "k", src, src.size)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, copies.Load(), "not asked again")
+	assert.Equal(t, 2, res.ResumedParts)
+	assert.True(t, bytes.Equal(src.bytes(), f.objects["k"]))
+}
+
 // TestForEver: a service that never recovers uses up one budget, not nested ones.
 func TestForEver(t *testing.T) {
 	s := gateway(t)

@@ -111,6 +111,22 @@ func gateway(t testing.TB) site {
 	return s
 }
 
+// TestWrongRegion: the gateway answers HEAD with a bare 400, which says nothing.
+func TestWrongRegion(t *testing.T) {
+	s := gateway(t)
+	key := s.key()
+	c := s.client(t, uploader.WithRegion("eu-elsewhere-9"))
+	u, err := uploader.New(c)
+	require.NoError(t, err)
+	_, err = u.UploadReaderAt(context.Background(), s.bucket, key, bytes.NewReader(noise(1, 100)), 100)
+	require.ErrorIs(t, err, uploader.ErrWrongRegion)
+	require.ErrorContains(t, err, testRegion, "the right one")
+	var e *uploader.Error
+	require.ErrorAs(t, err, &e)
+	require.NotEmpty(t, e.RequestID)
+	requireClean(t, s, key)
+}
+
 // requireClean checks that nothing is left but the objects named.
 func requireClean(t testing.TB, s site, prefix string, keys ...string) {
 	t.Helper()

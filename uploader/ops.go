@@ -140,7 +140,7 @@ func (c *Client) CheckBucket(ctx context.Context, bucket, class string) (*Bucket
 		return &BucketInfo{Bucket: bucket}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, c.whyBad(ctx, bucket, err)
 	}
 	e := &Error{Op: "HeadBucket", Bucket: bucket, StatusCode: http.StatusOK, RequestID: request}
 	if info.Region != "" && !strings.EqualFold(info.Region, c.region) {
@@ -152,6 +152,20 @@ func (c *Client) CheckBucket(ctx context.Context, bucket, class string) (*Bucket
 		return nil, e
 	}
 	return info, nil
+}
+
+// whyBad asks once more where HeadBucket was answered with a bare 400: the answer
+// to HEAD has no body, that to GetBucketLocation says what was wrong with both,
+// the region that they were signed for, say.
+func (c *Client) whyBad(ctx context.Context, bucket string, err error) error {
+	var head, loc *Error
+	if !errors.As(err, &head) || head.StatusCode != http.StatusBadRequest {
+		return err
+	}
+	if _, lerr := c.BucketLocation(ctx, bucket); errors.As(lerr, &loc) && codeSentinels[loc.Code] != nil {
+		return lerr
+	}
+	return err
 }
 
 // Objects lists the objects whose key begins with prefix. It can be ranged

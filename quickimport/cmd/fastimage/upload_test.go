@@ -4,9 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +58,38 @@ func TestUploadAndLookAtTheObject(t *testing.T) {
 	requireError(t, fastimage(t, c.env, "upload", "--state-dir", dir, disk, "obs://nosuchbucket/k"), exitFailed, "nosuchbucket")
 	requireError(t, fastimage(t, c.env, "upload", disk, "images/k"), exitUsage, "obs://")
 	requireError(t, fastimage(t, c.env, "info", "obs://images/nothing"), exitFailed, "nothing")
+	requireError(t, fastimage(t, c.env, "info", "obs://images/raw/disk.raw"), exitFailed, "download")
+}
+
+// Every retry is a line: which part, which attempt, why.
+func TestUploadTellsRetries(t *testing.T) {
+	c := serve(t, t.TempDir())
+	defer c.stop(t)
+	const variable = "FASTIMAGE_OBS_ENDPOINT"
+	i := slices.IndexFunc(c.env, func(e string) bool { return strings.HasPrefix(e, variable+"=") })
+	backend, err := url.Parse(strings.TrimPrefix(c.env[i], variable+"="))
+	require.NoError(t, err)
+	var failed atomic.Bool
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(backend)
+		r.Out.Host = r.In.Host // which is signed
+	}}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "1" && !failed.Swap(true) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "<Error><Code>SlowDown</Code><Message>less, please</Message></Error>")
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	r := fastimage(t, c.with(variable, front.URL), "upload", "--json", "--progress", "plain", "--state-dir", t.TempDir(), disk, "obs://images/disk")
+	require.Zero(t, r.code, r.stderr)
+	require.Regexp(t, `(?m)^upload: part 1, attempt 1 failed, next in [0-9.]+m?s: .*less, please.*503 SlowDown`, r.stderr)
+	var rep uploadReport
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &rep))
+	require.Equal(t, 1, rep.Retries)
 }
 
 // A source that changed since it was interrupted is said, and one that changes
