@@ -91,7 +91,7 @@ func newEncoder(w io.Writer, f footer, o *options) *encoder {
 func (e *encoder) run(ctx context.Context, produce func(func(func(*slot)) error) error, work func(int, *slot) error) (*Summary, error) {
 	p := &pipeline{workers: e.o.workers, depth: depthFor(e.o.workers), produce: produce, consume: e.consume}
 	p.work = work
-	if e.comp.level == Auto {
+	if e.comp.level == LevelAuto {
 		e.comp.auto.delay = p.depth
 		p.observe = e.comp.auto.observe
 	}

@@ -196,10 +196,6 @@ func (r *Reader) readFull(p []byte, off int64, what string) error {
 // Size returns the bytes of the disk.
 func (r *Reader) Size() int64 { return r.foot.origSize }
 
-// VirtualSize returns the bytes of the disk that a VM sees: Size rounded up to
-// 1 GiB. What lies between reads as zeros there and is not readable here.
-func (r *Reader) VirtualSize() int64 { return r.foot.currSize }
-
 // Info returns what the container says of itself.
 func (r *Reader) Info() Info {
 	return Info{

@@ -85,11 +85,6 @@ func Verify(ctx context.Context, ra io.ReaderAt, size int64, opts ...Option) (*R
 	return v.rep, nil
 }
 
-// Verify is the function [Verify] for an open container.
-func (r *Reader) Verify(ctx context.Context, opts ...Option) (*Report, error) {
-	return Verify(ctx, r.ra, r.size, opts...)
-}
-
 // add files err as a problem and returns nil, or returns err if it is not
 // about the file.
 func (v *verifier) add(kind Kind, err error) error {
