@@ -29,9 +29,6 @@ func New(c *Client, opts ...Option) (*Uploader, error) {
 	return &Uploader{c: c, opt: opt}, nil
 }
 
-// Client returns the client that the uploader was made with.
-func (u *Uploader) Client() *Client { return u.c }
-
 // Result is what an upload did.
 type Result struct {
 	Bucket, Key   string
