@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/uploader"
@@ -83,7 +82,7 @@ func (im *importer) inspect(ctx context.Context, v *validation) error {
 	}
 	im.plan.Disk = info
 	for _, p := range info.Problems {
-		im.warn("the partition table: %s", strings.TrimPrefix(p.Error(), "rawimage: "))
+		im.warn("the partition table: %s", p)
 	}
 	if im.img.Type != TypeData {
 		im.compareHints(info)

@@ -78,8 +78,9 @@ type Problem struct {
 	Reason string `json:"reason"`
 }
 
-func (p Problem) Error() string {
-	return fmt.Sprintf("rawimage: %s at byte %d: %s", p.Field, p.Offset, p.Reason)
+// String says what is wrong and where.
+func (p Problem) String() string {
+	return fmt.Sprintf("%s at byte %d: %s", p.Field, p.Offset, p.Reason)
 }
 
 // Inspect looks at the disk's partition table and file systems; see the function

@@ -9,7 +9,7 @@ import (
 type Info struct {
 	Version        int    // 2 or 3
 	Size           int64  // of the disk, as Reader.Size
-	HeaderSize     int64  // of the disk, as it stands in the header
+	DiskSize       int64  // what the header says: the last sector may not be whole
 	ClusterSize    int64  // 512 bytes to 2 MiB
 	SubclusterSize int64  // 0 without extended L2 entries
 	Compression    string // "zlib" or "zstd", of clusters that are compressed
@@ -57,7 +57,7 @@ func newInfo(ra io.ReaderAt, size int64, h *header) (*Info, error) {
 	i := &Info{
 		Version:         h.version,
 		Size:            h.size,
-		HeaderSize:      int64(h.rawSize),
+		DiskSize:        int64(h.rawSize),
 		ClusterSize:     h.geo.clusterSize,
 		Compression:     "zlib",
 		RefcountBits:    1 << h.refcountOrder,

@@ -19,9 +19,9 @@ type Member struct {
 	Size   int64
 }
 
-// OpenOVA opens the VMDK in the OVA (a tar archive) in the first size bytes of
+// NewOVAReader opens the VMDK in the OVA (a tar archive) in the first size bytes of
 // ra and reads it in place. An archive with several needs WithMember.
-func OpenOVA(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
+func NewOVAReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	o, err := newOptions(opts)
 	if err != nil {
 		return nil, err
