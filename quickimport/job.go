@@ -25,23 +25,26 @@ const (
 
 // Job is the state of an asynchronous job of the image service.
 type Job struct {
-	ID         string    `json:"job_id"`
-	Type       string    `json:"job_type"`
-	Status     JobStatus `json:"status"`
-	BeginTime  string    `json:"begin_time"`
-	EndTime    string    `json:"end_time"`
-	ErrorCode  string    `json:"error_code"`
-	FailReason string    `json:"fail_reason"`
-	Entities   struct {
-		ImageID           string  `json:"image_id"`
-		ImageName         string  `json:"image_name"`
-		CurrentTask       string  `json:"current_task"`
-		ProcessPercent    float64 `json:"process_percent"`
-		ErrorCode         string  `json:"error_code"`
-		Error             string  `json:"error"`
-		AdditionErrorCode string  `json:"addition_error_code"`
-		AdditionErrorMsg  string  `json:"addition_error_msg"`
-	} `json:"entities"`
+	ID         string      `json:"job_id"`
+	Type       string      `json:"job_type"`
+	Status     JobStatus   `json:"status"`
+	BeginTime  string      `json:"begin_time"`
+	EndTime    string      `json:"end_time"`
+	ErrorCode  string      `json:"error_code"`
+	FailReason string      `json:"fail_reason"`
+	Entities   JobEntities `json:"entities"`
+}
+
+// JobEntities is what a job works on and how far it has come.
+type JobEntities struct {
+	ImageID           string  `json:"image_id"` // "" until the image exists
+	ImageName         string  `json:"image_name"`
+	CurrentTask       string  `json:"current_task"`
+	ProcessPercent    float64 `json:"process_percent"` // 0 to 100
+	ErrorCode         string  `json:"error_code"`
+	Error             string  `json:"error"`
+	AdditionErrorCode string  `json:"addition_error_code"` // the cause below ErrorCode, where there is one
+	AdditionErrorMsg  string  `json:"addition_error_msg"`
 }
 
 // jobID holds what comes from a server or a command line to what can stand in a path.
