@@ -51,8 +51,13 @@ type Job struct {
 	Code      string    `json:"code"`
 	Reason    string    `json:"reason"`
 	Detail    string    `json:"detail"` // the nested reason
-	FailWith  string    `json:"fail_with,omitempty"`
-	FailWhy   string    `json:"fail_why,omitempty"`
+}
+
+// jobState is a job as it is kept.
+type jobState struct {
+	Job
+	FailWith string `json:"fail_with,omitempty"` // the code and reason that a fault gave it
+	FailWhy  string `json:"fail_why,omitempty"`
 }
 
 type imsService struct {
@@ -63,11 +68,11 @@ type imsService struct {
 
 	mu     sync.Mutex // guards what follows and the structs in it
 	images map[string]*Image
-	jobs   map[string]*Job
+	jobs   map[string]*jobState
 }
 
 func newIMS(ctx context.Context, s *Server) (*imsService, error) {
-	m := &imsService{Server: s, ctx: ctx, dir: s.store.path("ims"), images: map[string]*Image{}, jobs: map[string]*Job{}}
+	m := &imsService{Server: s, ctx: ctx, dir: s.store.path("ims"), images: map[string]*Image{}, jobs: map[string]*jobState{}}
 	for _, d := range []string{"images", "jobs"} {
 		if err := os.MkdirAll(s.store.path("ims", d), 0o755); err != nil {
 			return nil, fmt.Errorf("imstest: make state directory: %w", err)
@@ -77,7 +82,7 @@ func newIMS(ctx context.Context, s *Server) (*imsService, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m, eachJSON(s.store.path("ims", "jobs"), func(j *Job) error { m.jobs[j.ID] = j; return nil })
+	return m, eachJSON(s.store.path("ims", "jobs"), func(j *jobState) error { m.jobs[j.ID] = j; return nil })
 }
 
 func (m *imsService) imageFile(id string) string { return m.store.path("ims", "images", id+".json") }

@@ -95,11 +95,6 @@ func WithRegion(region string) Option {
 	return needed("region", region, func(o *options) { o.region = region })
 }
 
-// WithProjectID sets the id of the region's project. Default: DefaultProjectID.
-func WithProjectID(id string) Option {
-	return needed("project id", id, func(o *options) { o.projectID = id })
-}
-
 // WithBucket adds a bucket to those that exist from the start. Default: DefaultBucket alone.
 func WithBucket(name string) Option {
 	return needed("bucket", name, func(o *options) { o.buckets = append(o.buckets, name) })
