@@ -53,10 +53,10 @@ type Inference struct {
 
 // Closest is a layout that does not quite reproduce a file.
 type Closest struct {
-	Layout Layout
-	Differ int64 // bytes that differ; those that one has more of than the other count
-	Offset int64 // of the first of them
-	Size   int64 // of the file
+	Layout Layout // the one that comes nearest
+	Differ int64  // bytes that differ; those that one has more of than the other count
+	Offset int64  // of the first of them
+	Size   int64  // of the file
 }
 
 // Infer looks for the layouts in which the disk's bitmap is exactly the bytes of

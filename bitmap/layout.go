@@ -81,10 +81,10 @@ var fieldNames = [...]string{Constant: "hex", SizeField: "size", SectorsField: "
 
 // Field is a part of a header: constant bytes, or a number.
 type Field struct {
-	Kind      FieldKind
-	Bytes     string // Constant: the bytes
-	Width     int    // otherwise: 2, 4 or 8 bytes
-	BigEndian bool
+	Kind      FieldKind // what the field holds
+	Bytes     string    // Constant: the bytes
+	Width     int       // otherwise: 2, 4 or 8 bytes
+	BigEndian bool      // otherwise: the byte order
 }
 
 func (f Field) len() int {

@@ -22,7 +22,7 @@ type Finding string
 
 // Findings.
 const (
-	FindingHolds   Finding = "holds"
+	FindingHolds   Finding = "holds"   // what was expected is so
 	FindingDiffers Finding = "differs" // imports work all the same; Consequence says how
 	FindingFails   Finding = "fails"   // imports will fail
 	FindingUnknown Finding = "unknown" // it could not be found out
@@ -30,17 +30,17 @@ const (
 
 // Check is one line of a [DoctorReport].
 type Check struct {
-	Name        string  `json:"name"`
-	Finding     Finding `json:"finding"`
+	Name        string  `json:"name"`        // what was tried out, in a few words
+	Finding     Finding `json:"finding"`     // how it ended
 	Detail      string  `json:"detail"`      // what was found
 	Consequence string  `json:"consequence"` // what follows from it, "" if nothing does
 }
 
 // DoctorReport is what [Client.Doctor] found.
 type DoctorReport struct {
-	Bucket string  `json:"bucket"`
+	Bucket string  `json:"bucket"` // that was tried out
 	Prefix string  `json:"prefix"` // of the objects that were made and removed again
-	Checks []Check `json:"checks"`
+	Checks []Check `json:"checks"` // in the order in which they were made
 }
 
 // OK reports that no check fails.

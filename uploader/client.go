@@ -23,9 +23,9 @@ import (
 // Credentials are an access key, its secret key and, for temporary keys, the
 // security token and the time they end.
 type Credentials struct {
-	AccessKey     string
-	SecretKey     string
-	SecurityToken string
+	AccessKey     string    // required
+	SecretKey     string    // required
+	SecurityToken string    // of temporary keys, else ""
 	Expires       time.Time // zero: they do not end
 }
 

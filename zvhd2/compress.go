@@ -129,9 +129,9 @@ func (w *worker) encoder(level Level) (*zstd.Encoder, error) {
 	return w.enc[level], nil
 }
 
-// pace is the controller behind [Auto]. It weighs, over the last blocks, the
+// pace is the controller behind [LevelAuto]. It weighs, over the last blocks, the
 // time that the output waited for blocks against the time it was busy with
-// them, and moves the level a step when one of the two is the bottleneck. Best
+// them, and moves the level a step when one of the two is the bottleneck. LevelBest
 // is left out: its tables take 34 MiB a worker for a few percent.
 type pace struct {
 	level atomic.Int64 // read by workers; what follows is observe's alone

@@ -26,13 +26,13 @@ type options struct {
 // Level selects how hard the compressor tries.
 type Level int
 
-// The levels are those of the compressor; [Auto] moves between the first
+// The levels are those of the compressor; [LevelAuto] moves between the first
 // three, block by block.
 const (
-	LevelFastest Level = iota + 1
-	LevelDefault
-	LevelBetter
-	LevelBest
+	LevelFastest Level = iota + 1 // the quickest
+	LevelDefault                  // the default
+	LevelBetter                   // smaller and slower
+	LevelBest                     // the smallest and slowest
 
 	// Auto compresses harder while the output is the bottleneck and lighter
 	// while the compressor is. Its output depends on timing; use a fixed
@@ -60,9 +60,9 @@ func ParseLevel(name string) (Level, error) {
 	return 0, fmt.Errorf("%w: level %q: want fastest, default, better, best or auto", ErrOption, name)
 }
 
-// WithLevel sets the compression level, [Fastest] to [Best] or [Auto]. The
-// default is [Default]. For [Optimize] and [Recover] giving a level, any
-// level, means that every block is compressed anew; without it payloads that
+// WithLevel sets the compression level, [LevelFastest] to [LevelBest] or
+// [LevelAuto]. The default is [LevelDefault]. For [Optimize] and [Recover] giving
+// a level, any level, means that every block is compressed anew; without it payloads that
 // are canonical already are carried over.
 func WithLevel(l Level) Option {
 	return func(o *options) error {

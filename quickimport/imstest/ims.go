@@ -20,36 +20,36 @@ type Image struct {
 	ID                  string            `json:"id"`
 	Name                string            `json:"name"`
 	Description         string            `json:"description"`
-	Status              string            `json:"status"` // queued, active
-	Type                string            `json:"type"`   // ECS, BMS, DataImage
-	OSVersion           string            `json:"os_version"`
-	OSType              string            `json:"os_type"`
-	Architecture        string            `json:"architecture"`
-	Firmware            string            `json:"firmware"`
-	License             string            `json:"license"`
+	Status              string            `json:"status"`       // queued, active
+	Type                string            `json:"type"`         // ECS, BMS, DataImage
+	OSVersion           string            `json:"os_version"`   // of system disks
+	OSType              string            `json:"os_type"`      // Linux, Windows
+	Architecture        string            `json:"architecture"` // x86, arm
+	Firmware            string            `json:"firmware"`     // bios, uefi
+	License             string            `json:"license"`      // platform, byol
 	EnterpriseProjectID string            `json:"enterprise_project_id"`
-	Tags                map[string]string `json:"tags"`
-	MinDisk             int               `json:"min_disk"`
-	Bucket              string            `json:"bucket"`
-	Key                 string            `json:"key"`
-	Format              string            `json:"format"` // raw, zvhd2
-	DiskSize            int64             `json:"disk_size"`
-	Created             time.Time         `json:"created"`
-	JobID               string            `json:"job_id"`
+	Tags                map[string]string `json:"tags"`      // by key, of either form of request
+	MinDisk             int               `json:"min_disk"`  // GB
+	Bucket              string            `json:"bucket"`    // of the object it is made of
+	Key                 string            `json:"key"`       // of that object
+	Format              string            `json:"format"`    // raw, zvhd2
+	DiskSize            int64             `json:"disk_size"` // bytes
+	Created             time.Time         `json:"created"`   // by the server's clock
+	JobID               string            `json:"job_id"`    // of the job that makes it
 }
 
 // Job is a job of the service.
 type Job struct {
 	ID        string    `json:"id"`
 	Type      string    `json:"type"`
-	Status    string    `json:"status"` // INIT, RUNNING, SUCCESS, FAIL
-	Begin     time.Time `json:"begin"`
-	End       time.Time `json:"end"`
-	Percent   int       `json:"percent"`
-	ImageID   string    `json:"image_id"`
+	Status    string    `json:"status"`   // INIT, RUNNING, SUCCESS, FAIL
+	Begin     time.Time `json:"begin"`    // by the server's clock
+	End       time.Time `json:"end"`      // zero while it runs
+	Percent   int       `json:"percent"`  // 0 to 100
+	ImageID   string    `json:"image_id"` // of the image it makes
 	ImageName string    `json:"image_name"`
-	Code      string    `json:"code"`
-	Reason    string    `json:"reason"`
+	Code      string    `json:"code"`   // of its failure
+	Reason    string    `json:"reason"` // of its failure
 	Detail    string    `json:"detail"` // the nested reason
 }
 

@@ -10,8 +10,8 @@ import (
 
 // Object is an object of the store.
 type Object struct {
-	Key, ETag, StorageClass string
-	Size                    int64
+	Key, ETag, StorageClass string // ETag without quotes
+	Size                    int64  // bytes
 	Modified                time.Time
 }
 
@@ -19,7 +19,7 @@ type Object struct {
 type Upload struct {
 	Bucket, Key, ID string
 	Initiated       time.Time
-	Parts           int
+	Parts           int // how many there are
 }
 
 // OBSEndpoint returns the base URL of the object store.

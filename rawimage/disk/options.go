@@ -83,7 +83,7 @@ func WithSize(n int64) Option {
 // Progress says how far OpenStream has come in counting, in bytes of the
 // compressed file.
 type Progress struct {
-	Done, Total int64
+	Done, Total int64 // bytes
 }
 
 // WithProgress has f called, a few times a second, while OpenStream goes through

@@ -13,23 +13,23 @@ type Info struct {
 	ClusterSize    int64  // 512 bytes to 2 MiB
 	SubclusterSize int64  // 0 without extended L2 entries
 	Compression    string // "zlib" or "zstd", of clusters that are compressed
-	RefcountBits   int
+	RefcountBits   int    // 1 to 64, width of a reference count
 
 	// Features names the bits that are set, of all three sets.
 	Features      []string
 	Dirty         bool // reference counts may be wrong; the disk is not
 	Corrupt       bool // damage was found by whoever had the image open
-	LazyRefcounts bool
-	ExtendedL2    bool
+	LazyRefcounts bool // reference counts may be written late
+	ExtendedL2    bool // clusters have 32 subclusters
 
-	ExternalData    bool // clusters are in an external data file
-	RawExternalData bool // which is a RAW image by itself
-	DataFile        string
-	BackingFile     string
+	ExternalData    bool   // clusters are in an external data file
+	RawExternalData bool   // which is a RAW image by itself
+	DataFile        string // name of that file, "" without one
+	BackingFile     string // "" without one
 	BackingFormat   string // "" when the image does not say
 
 	Snapshots     []Snapshot // the first 1024
-	SnapshotCount int
+	SnapshotCount int        // all of them
 }
 
 func (i *Info) clone() Info {

@@ -14,9 +14,9 @@ const maxMembers = 4096
 
 // Member is a file in an OVA.
 type Member struct {
-	Name   string
-	Offset int64 // of its first byte in the archive
-	Size   int64
+	Name   string // as in the archive
+	Offset int64  // of its first byte in the archive
+	Size   int64  // bytes
 }
 
 // NewOVAReader opens the VMDK in the OVA (a tar archive) in the first size bytes of
