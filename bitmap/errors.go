@@ -23,9 +23,10 @@ var (
 // errors.Is.
 type LayoutError struct {
 	Field  string // as in the text form: "block", "pad", ...
-	Reason string
+	Reason string // what is wrong with it
 }
 
+// Error implements error.
 func (e *LayoutError) Error() string { return fmt.Sprintf("bitmap: layout: %s: %s", e.Field, e.Reason) }
 
 // Is reports whether target is ErrLayout.
@@ -36,9 +37,10 @@ func (e *LayoutError) Is(target error) bool { return target == ErrLayout }
 type FormatError struct {
 	Offset int64  // in the encoded bitmap
 	Field  string // "header", "bits", "padding", "runs", "list"
-	Reason string
+	Reason string // what is wrong there
 }
 
+// Error implements error.
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("bitmap: %s at byte %d: %s", e.Field, e.Offset, e.Reason)
 }
@@ -55,6 +57,7 @@ type CoverageError struct {
 	Blocks    int64 // how many there are
 }
 
+// Error implements error.
 func (e *CoverageError) Error() string {
 	return fmt.Sprintf("bitmap: %d blocks of %d bytes hold data but are called empty, the first at disk offset %d: the bitmap is not of this image",
 		e.Blocks, e.BlockSize, e.Offset)
@@ -66,10 +69,11 @@ func (e *CoverageError) Is(target error) bool { return target == ErrCoverage }
 // GeometryError: two bitmaps that cannot be combined. It is ErrGeometry by
 // errors.Is.
 type GeometryError struct {
-	Size, OtherSize           int64
-	BlockSize, OtherBlockSize int64
+	Size, OtherSize           int64 // of the disks, in bytes
+	BlockSize, OtherBlockSize int64 // in bytes
 }
 
+// Error implements error.
 func (e *GeometryError) Error() string {
 	return fmt.Sprintf("bitmap: a disk of %d bytes in blocks of %d against one of %d bytes in blocks of %d",
 		e.Size, e.BlockSize, e.OtherSize, e.OtherBlockSize)
@@ -81,9 +85,10 @@ func (e *GeometryError) Is(target error) bool { return target == ErrGeometry }
 // SizeError: a size out of range. It is ErrSize by errors.Is.
 type SizeError struct {
 	Field string // "size", "block size", "blocks"
-	Value int64
+	Value int64  // bytes, or a number of blocks
 }
 
+// Error implements error.
 func (e *SizeError) Error() string {
 	return fmt.Sprintf("bitmap: %s %d is out of range", e.Field, e.Value)
 }

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// MaxInferred bounds the layouts that an Inference lists.
-	MaxInferred = 64
+	// maxInferred bounds the layouts that an Inference lists.
+	maxInferred = 64
 
 	inferMin = 4 << 10 // smallest and largest block size that is tried
 	inferMax = 32 << 20
@@ -37,9 +37,9 @@ const (
 type Inference struct {
 	// Layouts reproduce the file byte for byte, the likeliest first: what they
 	// explain without constant bytes, and what is near DefaultLayout, comes
-	// before the rest. There are at most MaxInferred.
+	// before the rest. There are at most 64.
 	Layouts []Layout
-	Total   int // how many there are, those beyond MaxInferred included
+	Total   int // how many there are, those beyond 64 included
 	// Open are the parts of the text form in which Layouts differ: this disk does
 	// not tell. Another one, of another size or with other data, may.
 	Open []string
@@ -53,10 +53,10 @@ type Inference struct {
 
 // Closest is a layout that does not quite reproduce a file.
 type Closest struct {
-	Layout Layout
-	Differ int64 // bytes that differ; those that one has more of than the other count
-	Offset int64 // of the first of them
-	Size   int64 // of the file
+	Layout Layout // the one that comes nearest
+	Differ int64  // bytes that differ; those that one has more of than the other count
+	Offset int64  // of the first of them
+	Size   int64  // of the file
 }
 
 // Infer looks for the layouts in which the disk's bitmap is exactly the bytes of
@@ -123,7 +123,7 @@ func (in *inferrer) levels(b *Bitmap) error {
 // read reads no more than the longest form of the finest bitmap.
 func (in *inferrer) read(r io.Reader) error {
 	s := in.shapes[0]
-	most := max(ceilDiv(s.b.Blocks(), 8), (s.runs+1)*16) + inferHeader + MaxPad
+	most := max(ceilDiv(s.b.Blocks(), 8), (s.runs+1)*16) + inferHeader + maxPad
 	var err error
 	if in.mf, err = io.ReadAll(io.LimitReader(r, most+1)); err != nil {
 		return fmt.Errorf("bitmap: infer: %w", err)
@@ -259,7 +259,7 @@ func (in *inferrer) pads(l Layout, h, n int64) (all []Layout) {
 	case List:
 		unit = 2 * int64(l.Width)
 	}
-	for l.Pad = 1; l.Pad <= MaxPad; l.Pad *= 2 {
+	for l.Pad = 1; l.Pad <= maxPad; l.Pad *= 2 {
 		for _, l.PadHeader = range []bool{false, true} {
 			if l.PadHeader && h%l.Pad == 0 || !l.PadHeader && l.Pad > 1 && l.Pad <= unit {
 				continue
@@ -317,14 +317,14 @@ type finds struct {
 
 func (f *finds) add(x find) {
 	f.total++
-	if f.all = append(f.all, x); len(f.all) >= 16*MaxInferred {
+	if f.all = append(f.all, x); len(f.all) >= 16*maxInferred {
 		f.cut()
 	}
 }
 
 func (f *finds) cut() {
 	slices.SortStableFunc(f.all, func(a, b find) int { return cmp.Compare(a.cost, b.cost) })
-	f.all = f.all[:min(len(f.all), MaxInferred)]
+	f.all = f.all[:min(len(f.all), maxInferred)]
 }
 
 // open names the parts of the text form in which layouts differ.

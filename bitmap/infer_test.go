@@ -72,7 +72,7 @@ func infer(t testing.TB, d drawn, mf []byte) *bitmap.Inference {
 // printed.
 func checkInference(t testing.TB, d drawn, mf []byte, res *bitmap.Inference) {
 	t.Helper()
-	require.Equal(t, min(res.Total, bitmap.MaxInferred), len(res.Layouts))
+	require.Equal(t, min(res.Total, 64), len(res.Layouts))
 	require.Equal(t, len(res.Layouts) > 1, len(res.Open) > 0, "%v", res.Open)
 	seen := make(map[string]bool)
 	for _, l := range res.Layouts {

@@ -19,11 +19,11 @@ const (
 	List
 )
 
-// MaxPad is the largest Layout.Pad.
-const MaxPad = 1 << 24
+// maxPad is the largest Layout.Pad.
+const maxPad = 1 << 24
 
-// MaxHeader is the longest header of a layout in bytes.
-const MaxHeader = 1 << 20
+// maxHeader is the longest header of a layout in bytes.
+const maxHeader = 1 << 20
 
 // Layout says how a bitmap is written as bytes:
 //
@@ -36,7 +36,7 @@ const MaxHeader = 1 << 20
 type Layout struct {
 	BlockSize int64    // bytes of disk that a block stands for: a power of two, 512 to 1 GiB
 	Encoding  Encoding // of the body
-	Header    []Field  // none for most
+	Header    []Field  // none for most; up to 1 MiB
 	Inverted  bool     // Bits: 1 is a hole. Runs, List: see there
 
 	MSBFirst bool // Bits: the first block is the highest bit of a byte, not the lowest
@@ -65,6 +65,7 @@ func DefaultLayout() Layout {
 // FieldKind is what a header field holds.
 type FieldKind uint8
 
+// What a header field can hold. Numbers are unsigned.
 const (
 	Constant     FieldKind = iota // bytes that are always the same
 	SizeField                     // disk size in bytes
@@ -80,10 +81,10 @@ var fieldNames = [...]string{Constant: "hex", SizeField: "size", SectorsField: "
 
 // Field is a part of a header: constant bytes, or a number.
 type Field struct {
-	Kind      FieldKind
-	Bytes     string // Constant: the bytes
-	Width     int    // otherwise: 2, 4 or 8 bytes
-	BigEndian bool
+	Kind      FieldKind // what the field holds
+	Bytes     string    // Constant: the bytes
+	Width     int       // otherwise: 2, 4 or 8 bytes
+	BigEndian bool      // otherwise: the byte order
 }
 
 func (f Field) len() int {
@@ -119,7 +120,7 @@ func (l Layout) Validate() error {
 	if !power(l.BlockSize, MinBlockSize, MaxBlockSize) {
 		return &LayoutError{"block", fmt.Sprintf("%d bytes: want a power of two from 512 to 1 GiB", l.BlockSize)}
 	}
-	if !power(l.Pad, 1, MaxPad) {
+	if !power(l.Pad, 1, maxPad) {
 		return &LayoutError{"pad", fmt.Sprintf("%d: want a power of two from 1 to 16 MiB", l.Pad)}
 	}
 	for _, f := range l.Header {
@@ -127,7 +128,7 @@ func (l Layout) Validate() error {
 			return err
 		}
 	}
-	if n := l.HeaderLen(); n > MaxHeader {
+	if n := l.HeaderLen(); n > maxHeader {
 		return &LayoutError{"header", fmt.Sprintf("%d bytes are more than 1 MiB", n)}
 	}
 	switch l.Encoding {

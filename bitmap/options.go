@@ -12,7 +12,7 @@ type options struct {
 	progress  func(Progress)
 }
 
-// Option configures Scan.
+// Option configures Scan and Infer.
 type Option func(*options) error
 
 // WithBlockSize sets the bytes that one bit stands for: a power of two from 512

@@ -11,7 +11,7 @@ import (
 // Run is a range of the disk that is all data or all hole by the bitmap.
 type Run struct {
 	Offset, Length int64 // bytes; the last run ends with the disk
-	Data           bool
+	Data           bool  // or else a hole
 }
 
 // End returns the offset of the first byte after the run.

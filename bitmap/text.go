@@ -279,7 +279,7 @@ func parseNumber(s string) (width int, big bool, err error) {
 
 func parseHeader(s string) ([]Field, error) {
 	var fields []Field
-	room := MaxHeader // a short text can ask for many bytes
+	room := maxHeader // a short text can ask for many bytes
 	for part := range strings.SplitSeq(s, "+") {
 		name, value, _ := strings.Cut(part, ":")
 		f := Field{Kind: FieldKind(len(fieldNames))}

@@ -13,9 +13,9 @@ import (
 // SecurityToken when they are temporary), or Token for the image service.
 // OBS knows no tokens, so Import needs the keys.
 type Credentials struct {
-	AccessKey     string
-	SecretKey     string
-	SecurityToken string
+	AccessKey     string    // "" with a Token alone
+	SecretKey     string    // belongs to AccessKey
+	SecurityToken string    // of temporary keys, else ""
 	Token         string    // X-Auth-Token; used for the image service when set
 	ProjectID     string    // optional; [WithProjectID] wins over it
 	Expires       time.Time // zero: they do not expire

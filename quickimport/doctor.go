@@ -22,31 +22,31 @@ type Finding string
 
 // Findings.
 const (
-	Holds   Finding = "holds"
-	Differs Finding = "differs" // imports work all the same; Consequence says how
-	Fails   Finding = "fails"   // imports will fail
-	Unknown Finding = "unknown" // it could not be found out
+	FindingHolds   Finding = "holds"   // what was expected is so
+	FindingDiffers Finding = "differs" // imports work all the same; Consequence says how
+	FindingFails   Finding = "fails"   // imports will fail
+	FindingUnknown Finding = "unknown" // it could not be found out
 )
 
 // Check is one line of a [DoctorReport].
 type Check struct {
-	Name        string  `json:"name"`
-	Finding     Finding `json:"finding"`
+	Name        string  `json:"name"`        // what was tried out, in a few words
+	Finding     Finding `json:"finding"`     // how it ended
 	Detail      string  `json:"detail"`      // what was found
 	Consequence string  `json:"consequence"` // what follows from it, "" if nothing does
 }
 
 // DoctorReport is what [Client.Doctor] found.
 type DoctorReport struct {
-	Bucket string  `json:"bucket"`
+	Bucket string  `json:"bucket"` // that was tried out
 	Prefix string  `json:"prefix"` // of the objects that were made and removed again
-	Checks []Check `json:"checks"`
+	Checks []Check `json:"checks"` // in the order in which they were made
 }
 
 // OK reports that no check fails.
 func (r *DoctorReport) OK() bool {
 	for _, c := range r.Checks {
-		if c.Finding == Fails {
+		if c.Finding == FindingFails {
 			return false
 		}
 	}
@@ -92,7 +92,7 @@ func (d *doctor) run(ctx context.Context, tryImport bool) error {
 		d.checkCopy(ctx)
 		d.checkMultipart(ctx)
 		if ranges := d.checkRanges(ctx); tryImport && !ranges && d.o.verify && d.o.format == FormatZVHD2 {
-			d.add("import", Fails, "not tried, since it could not be read back", "switch the verification of uploads off")
+			d.add("import", FindingFails, "not tried, since it could not be read back", "switch the verification of uploads off")
 		} else if tryImport && ctx.Err() == nil {
 			d.checkImport(ctx)
 		}
@@ -104,16 +104,16 @@ func (d *doctor) add(name string, f Finding, detail, consequence string) {
 	d.report.Checks = append(d.report.Checks, Check{name, f, detail, consequence})
 }
 
-func (d *doctor) holds(name, detail string) { d.add(name, Holds, detail, "") }
+func (d *doctor) holds(name, detail string) { d.add(name, FindingHolds, detail, "") }
 
 // fails notes a check that ended with an error; what it says to do is the
 // advice that preflight would give.
 func (d *doctor) fails(name string, err error) {
 	var v validation
 	v.problem("", "", err)
-	finding := Fails
+	finding := FindingFails
 	if !definite(err) {
-		finding = Unknown
+		finding = FindingUnknown
 	}
 	d.add(name, finding, bare(err), v.problems[0].Advice)
 }
@@ -138,9 +138,9 @@ func (d *doctor) checkServices(ctx context.Context) {
 	}
 	switch q, err := d.ImageQuota(ctx); {
 	case err != nil:
-		d.add("quota", Unknown, bare(err), "a quota that is used up is found by the create call only")
+		d.add("quota", FindingUnknown, bare(err), "a quota that is used up is found by the create call only")
 	case q.Limit >= 0 && q.Used >= q.Limit:
-		d.add("quota", Fails, fmt.Sprintf("%d of %d images", q.Used, q.Limit), "remove images, or ask for a larger quota")
+		d.add("quota", FindingFails, fmt.Sprintf("%d of %d images", q.Used, q.Limit), "remove images, or ask for a larger quota")
 	default:
 		d.holds("quota", fmt.Sprintf("%d of %d images", q.Used, q.Limit))
 	}
@@ -164,11 +164,11 @@ func (d *doctor) checkBucket(ctx context.Context) bool {
 	}
 	switch {
 	case region == "" && err != nil:
-		d.add("region", Unknown, bare(err), "a bucket in another region is found by the create call only")
+		d.add("region", FindingUnknown, bare(err), "a bucket in another region is found by the create call only")
 	case region != "" && region != d.o.region:
-		d.add("region", Fails, fmt.Sprintf("the bucket is in %s, the image service in %s", region, d.o.region), "use a bucket in the region of the image service")
+		d.add("region", FindingFails, fmt.Sprintf("the bucket is in %s, the image service in %s", region, d.o.region), "use a bucket in the region of the image service")
 	case region == "":
-		d.add("region", Unknown, "the service does not tell", "a bucket in another region is found by the create call only")
+		d.add("region", FindingUnknown, "the service does not tell", "a bucket in another region is found by the create call only")
 	default:
 		d.holds("region", region)
 	}
@@ -183,7 +183,7 @@ func (d *doctor) class(name, class string) {
 	case "":
 		d.holds(name, "not told, which means STANDARD")
 	default:
-		d.add(name, Fails, class, "fast image creation takes STANDARD only")
+		d.add(name, FindingFails, class, "fast image creation takes STANDARD only")
 	}
 }
 
@@ -198,8 +198,8 @@ func (d *doctor) checkPut(ctx context.Context) bool {
 	}
 	d.holds("put", "an object with Content-MD5 is taken")
 	if d.encrypted = info.Encrypted; d.encrypted {
-		d.add("default encryption", Differs, "on", "checksums of parts and objects cannot be compared after the upload; Content-MD5 still protects the way there")
-		d.add("etag", Differs, info.ETag+" is no MD5", "as above")
+		d.add("default encryption", FindingDiffers, "on", "checksums of parts and objects cannot be compared after the upload; Content-MD5 still protects the way there")
+		d.add("etag", FindingDiffers, info.ETag+" is no MD5", "as above")
 	} else {
 		d.holds("default encryption", "off, or not visible")
 		d.holds("etag", fmt.Sprintf("%s, the MD5 of the content", info.ETag))
@@ -221,7 +221,7 @@ func (d *doctor) checkDigest(ctx context.Context) {
 	case errors.As(err, &answer) && answer.StatusCode != 0 && errors.Is(err, uploader.ErrBadDigest):
 		d.holds(name, fmt.Sprintf("refused (HTTP %d %s)", answer.StatusCode, answer.Code))
 	case err == nil || errors.Is(err, uploader.ErrBadDigest):
-		d.add(name, Differs, "taken", "damage on the way is only found by comparing ETags, which every upload does where the bucket does not encrypt")
+		d.add(name, FindingDiffers, "taken", "damage on the way is only found by comparing ETags, which every upload does where the bucket does not encrypt")
 	default:
 		d.fails(name, err)
 	}
@@ -233,7 +233,7 @@ func (d *doctor) checkCopy(ctx context.Context) {
 	case err == nil:
 		d.holds(name, "UploadPartCopy works")
 	case errors.Is(err, uploader.ErrCopyRefused):
-		d.add(name, Differs, bare(err), "zeros of RAW objects are sent over the network; ZVHD2 has none")
+		d.add(name, FindingDiffers, bare(err), "zeros of RAW objects are sent over the network; ZVHD2 has none")
 	default:
 		d.fails(name, err)
 	}
@@ -254,7 +254,7 @@ func (d *doctor) checkMultipart(ctx context.Context) {
 	}
 	d.holds(name, fmt.Sprintf("%d parts, %d of them copied, ETag %s", res.Parts, res.CopiedParts, res.ETag))
 	if res.CleanupErr != nil {
-		d.add("removal", Differs, bare(res.CleanupErr), "objects that help an upload may stay in the bucket")
+		d.add("removal", FindingDiffers, bare(res.CleanupErr), "objects that help an upload may stay in the bucket")
 	}
 }
 
@@ -277,7 +277,7 @@ func (d *doctor) checkRanges(ctx context.Context) bool {
 		}
 	}
 	if err != nil {
-		d.add(name, Fails, bare(err), "uploads cannot be read back: switch the verification of uploads off")
+		d.add(name, FindingFails, bare(err), "uploads cannot be read back: switch the verification of uploads off")
 		return false
 	}
 	d.holds(name, "the bytes asked for, and no others")
@@ -296,7 +296,7 @@ func (d *doctor) checkImport(ctx context.Context) {
 	if err != nil {
 		d.fails(name, err)
 		if ctx.Err() == nil { // tried and failed, whatever the reason
-			d.report.Checks[len(d.report.Checks)-1].Finding = Fails
+			d.report.Checks[len(d.report.Checks)-1].Finding = FindingFails
 		}
 		return
 	}

@@ -9,32 +9,52 @@ import (
 
 // Conditions that errors of this package match with errors.Is.
 var (
-	ErrNoCredentials  = errors.New("no credentials")
+	// ErrNoCredentials: the provider gave none, or a token alone where keys are
+	// needed.
+	ErrNoCredentials = errors.New("no credentials")
+	// ErrAuthentication: the cloud does not accept the credentials.
 	ErrAuthentication = errors.New("authentication failed")
-	ErrForbidden      = errors.New("not allowed")
-	ErrNotFound       = errors.New("not found")
-	ErrNameTaken      = errors.New("image name taken")
-	ErrObjectExists   = errors.New("object exists")
-	ErrQuota          = errors.New("quota used up")
-	ErrFlowControl    = errors.New("too many requests")
-	ErrUncertain      = errors.New("outcome unknown")
-	ErrValidation     = errors.New("refused before anything was sent")
-	ErrState          = errors.New("the record of an earlier import stands against it")
-	ErrImageFailed    = errors.New("the image was not made")
-	ErrProtocol       = errors.New("unexpected answer")
+	// ErrForbidden: the account has no right to what was asked for.
+	ErrForbidden = errors.New("not allowed")
+	// ErrNotFound: there is no such image, job, object or project.
+	ErrNotFound = errors.New("not found")
+	// ErrNameTaken: the project has an image of that name.
+	ErrNameTaken = errors.New("image name taken")
+	// ErrObjectExists: the bucket has an object of the target's key; see
+	// [WithOverwrite].
+	ErrObjectExists = errors.New("object exists")
+	// ErrQuota: the project has as many images as it may have.
+	ErrQuota = errors.New("quota used up")
+	// ErrFlowControl: the service takes no more requests for the moment.
+	ErrFlowControl = errors.New("too many requests")
+	// ErrUncertain: the answer to the create call was lost, and nothing tells
+	// whether it was carried out; see [WithResubmit].
+	ErrUncertain = errors.New("outcome unknown")
+	// ErrValidation: the error is a [*ValidationError].
+	ErrValidation = errors.New("refused before anything was sent")
+	// ErrState: what [WithStateDir] holds cannot be read, or is of another import
+	// of the same image that has not ended.
+	ErrState = errors.New("the record of an earlier import stands against it")
+	// ErrImageFailed: the job succeeded and its image did not become active. A job
+	// that fails is a [*JobError].
+	ErrImageFailed = errors.New("the image was not made")
+	// ErrProtocol: a service answered what it should not, or an object is not what
+	// was written.
+	ErrProtocol = errors.New("unexpected answer")
 )
 
 // APIError is an answer of a service that is not a success, in either of the
 // two forms in which the cloud gives them.
 type APIError struct {
 	Op         string // what was asked for: "create image", "job", "images", "project"
-	StatusCode int
+	StatusCode int    // of HTTP
 	Code       string // "IMG.0024", "APIGW.0301"; may be empty
-	Message    string
-	RequestID  string
-	Retryable  bool // flow control, 429 and 5xx
+	Message    string // the service's; may be empty
+	RequestID  string // what the service's support asks for; may be empty
+	Retryable  bool   // flow control, 429 and 5xx
 }
 
+// Error implements error.
 func (e *APIError) Error() string {
 	s := fmt.Sprintf("quickimport: %s: HTTP %d", e.Op, e.StatusCode)
 	if e.Code != "" {
@@ -75,6 +95,7 @@ func (e *APIError) flowControl() bool {
 // JobError is a job that ended with FAIL.
 type JobError struct{ Job Job }
 
+// Error implements error.
 func (e *JobError) Error() string {
 	j, s := e.Job, "quickimport: job "+e.Job.ID+" failed"
 	for _, p := range [][2]string{{j.ErrorCode, j.FailReason}, {j.Entities.ErrorCode, j.Entities.Error},
@@ -88,14 +109,15 @@ func (e *JobError) Error() string {
 
 // A Problem is one reason for which a request or an import would fail.
 type Problem struct {
-	Field  string `json:"field"` // as the API names it; "file", "mf", "credentials", "project", "quota", "bucket" and "object" for the rest
-	Rule   string `json:"rule"`
-	Value  string `json:"value"`
+	Field  string `json:"field"`          // as the API names it; "file", "mf", "credentials", "project", "quota", "bucket" and "object" for the rest
+	Rule   string `json:"rule"`           // what it breaks
+	Value  string `json:"value"`          // what was given, "" if nothing was
 	Advice string `json:"advice"`         // what to do about it
 	Code   string `json:"code,omitempty"` // what the service answers or would answer, where that is documented
 	Err    error  `json:"-"`              // the error behind it, where there is one
 }
 
+// String gives field, value, rule and advice, without the code.
 func (p Problem) String() string {
 	s := p.Field
 	if p.Value != "" {
@@ -112,6 +134,7 @@ func (p Problem) String() string {
 // matches [ErrValidation] and the errors behind its problems.
 type ValidationError struct{ Problems []Problem }
 
+// Error implements error.
 func (e *ValidationError) Error() string {
 	parts := make([]string, len(e.Problems))
 	for i, p := range e.Problems {

@@ -17,14 +17,14 @@ const (
 // Event is the state of an import or a job. In PhaseUpload the numbers are
 // bytes; in PhaseJob Percent is what the service reports, 0 to 100.
 type Event struct {
-	Phase   Phase
+	Phase   Phase // the step that is under way
 	Done    int64 // bytes of the disk dealt with, zeros included
 	Total   int64 // bytes of the disk
 	Skipped int64 // of Done: zeros, which are not sent
 	Object  int64 // bytes of the object made so far; 0 where the source goes up as it is
 	Sent    int64 // bytes sent to the bucket
 	Retries int   // attempts to send a part that failed and were made again
-	Percent int
+	Percent int   // 0 to 100, in PhaseJob
 }
 
 func (c *Client) emit(e Event) {

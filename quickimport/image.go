@@ -68,8 +68,8 @@ type Image struct {
 	Key         string    // object key without spaces; Import's default is Name with the format's extension
 	MinDisk     int       // GB, 1 to 1024; Import computes it from the disk when 0
 
-	Tags                []string // "key.value"; either Tags or ImageTags
-	ImageTags           []Tag
+	Tags                []string     // "key.value"; either Tags or ImageTags
+	ImageTags           []Tag        // the same in two parts
 	EnterpriseProjectID string       // "", "0" or a UUID
 	Architecture        Architecture // system disks: ArchX86 (default) or ArchARM
 	HWFirmwareType      Firmware     // system disks: FirmwareBIOS or FirmwareUEFI; arm takes only uefi
@@ -78,8 +78,8 @@ type Image struct {
 
 // Tag is a tag of an image: Key up to 36 characters, Value up to 43.
 type Tag struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
+	Key   string `json:"key"`   // 1 to 36 characters
+	Value string `json:"value"` // 0 to 43 characters
 }
 
 // createBody is the request body, in the documents' order of fields.

@@ -17,20 +17,20 @@ type ImageStatus string
 
 // States of images.
 const (
-	ImageQueued  ImageStatus = "queued"
-	ImageSaving  ImageStatus = "saving"
-	ImageActive  ImageStatus = "active" // usable
-	ImageKilled  ImageStatus = "killed"
-	ImageDeleted ImageStatus = "deleted"
+	ImageQueued  ImageStatus = "queued"  // waits to be made
+	ImageSaving  ImageStatus = "saving"  // is being made
+	ImageActive  ImageStatus = "active"  // usable
+	ImageKilled  ImageStatus = "killed"  // could not be made
+	ImageDeleted ImageStatus = "deleted" // is gone
 )
 
 // ImageInfo is an image as the service lists it.
 type ImageInfo struct {
-	ID        string      `json:"id"`
-	Name      string      `json:"name"`
-	Status    ImageStatus `json:"status"`
-	MinDisk   int         `json:"min_disk"` // GB
-	Size      int64       `json:"size"`
+	ID        string      `json:"id"`         // what other services know it by
+	Name      string      `json:"name"`       // as asked for
+	Status    ImageStatus `json:"status"`     // whether it can be used
+	MinDisk   int         `json:"min_disk"`   // GB
+	Size      int64       `json:"size"`       // as the service lists it
 	CreatedAt time.Time   `json:"created_at"` // zero if unknown
 
 	// Origin is where the image comes from, "file,BUCKET:KEY" for one that was
@@ -124,8 +124,8 @@ func (c *Client) deleteImage(ctx context.Context, id string) error {
 // Quota is how many images a project has and may have; Limit is -1 where
 // there is no limit.
 type Quota struct {
-	Used  int `json:"used"`
-	Limit int `json:"quota"`
+	Used  int `json:"used"`  // images there are
+	Limit int `json:"quota"` // images there may be, -1 without limit
 }
 
 // ImageQuota reads the project's quota of images.

@@ -12,28 +12,28 @@ import (
 
 // Result is what an import did.
 type Result struct {
-	ImageID      string   `json:"image_id"` // "" when the job was not waited for
-	ImageName    string   `json:"image_name"`
-	JobID        string   `json:"job_id"` // "" when the answer to the create call was lost
-	Bucket       string   `json:"bucket"`
-	Key          string   `json:"key"`
-	Format       Format   `json:"format"`
-	SourceFormat string   `json:"source_format"` // "raw", "qcow2", ...
-	SourceBytes  int64    `json:"source_bytes"`  // size of the disk
-	DataBytes    int64    `json:"data_bytes"`    // what of it lies in blocks that are not all zero
-	ObjectBytes  int64    `json:"object_bytes"`  // size of the object, without the .mf
-	WireBytes    int64    `json:"wire_bytes"`    // bytes of bodies sent to the bucket, retries and .mf included
-	ETag         string   `json:"etag"`
-	Retries      int      `json:"retries"` // attempts to send a part that failed and were made again
-	Seconds      float64  `json:"seconds"`
-	Phases       []Timed  `json:"phases"`
-	Warnings     []string `json:"warnings"`
+	ImageID      string      `json:"image_id"`      // "" when the job was not waited for
+	ImageName    string      `json:"image_name"`    // as asked for
+	JobID        string      `json:"job_id"`        // "" when the answer to the create call was lost
+	Bucket       string      `json:"bucket"`        // of the object that the image was made of
+	Key          string      `json:"key"`           // of that object
+	Format       Format      `json:"format"`        // of that object
+	SourceFormat string      `json:"source_format"` // "raw", "qcow2", ...
+	SourceBytes  int64       `json:"source_bytes"`  // size of the disk
+	DataBytes    int64       `json:"data_bytes"`    // what of it lies in blocks that are not all zero
+	ObjectBytes  int64       `json:"object_bytes"`  // size of the object, without the .mf
+	WireBytes    int64       `json:"wire_bytes"`    // bytes of bodies sent to the bucket, retries and .mf included
+	ETag         string      `json:"etag"`          // of that object, without quotes
+	Retries      int         `json:"retries"`       // attempts to send a part that failed and were made again
+	Seconds      float64     `json:"seconds"`       // of all phases
+	Phases       []PhaseTime `json:"phases"`        // in order
+	Warnings     []string    `json:"warnings"`      // what to know of the image
 }
 
-// Timed is how long a phase took.
-type Timed struct {
-	Name    Phase   `json:"name"`
-	Seconds float64 `json:"seconds"`
+// PhaseTime is how long a phase took.
+type PhaseTime struct {
+	Name    Phase   `json:"name"`    // the phase
+	Seconds float64 `json:"seconds"` // how long it took
 }
 
 // cleanUpTimeout bounds the removal of objects after a failure; it has a time
@@ -154,7 +154,7 @@ func (im *importer) run(ctx context.Context) error {
 		if err := s.do(ctx); err != nil {
 			return err
 		}
-		im.res.addPhase(Timed{s.phase, time.Since(begin).Seconds()})
+		im.res.addPhase(PhaseTime{s.phase, time.Since(begin).Seconds()})
 		im.res.Seconds = spent + time.Since(im.started).Seconds()
 		if err := im.journal.reach(ctx, s.done); err != nil {
 			return err
@@ -185,8 +185,8 @@ func (im *importer) steps() []step {
 }
 
 // addPhase replaces what an earlier run noted of the same phase.
-func (r *Result) addPhase(t Timed) {
-	r.Phases = append(slices.DeleteFunc(r.Phases, func(o Timed) bool { return o.Name == t.Name }), t)
+func (r *Result) addPhase(t PhaseTime) {
+	r.Phases = append(slices.DeleteFunc(r.Phases, func(o PhaseTime) bool { return o.Name == t.Name }), t)
 }
 
 // recheckUpload lets the upload be done again when what an earlier run has

@@ -200,7 +200,7 @@ func WithSettleTime(d time.Duration) Option {
 // nor a job that makes one. Default: never.
 func WithResubmit() Option { return func(o *options) error { o.resubmit = true; return nil } }
 
-// WithLevel sets the compression level of ZVHD2. Default [zvhd2.Default].
+// WithLevel sets the compression level of ZVHD2. Default [zvhd2.LevelDefault].
 func WithLevel(l zvhd2.Level) Option { return func(o *options) error { o.level = l; return nil } }
 
 // WithAPIVersion sets the version of the create call, "v2" (the default) or "v2.1".
@@ -256,7 +256,7 @@ func WithPolling(first, longest time.Duration) Option {
 
 func newOptions(opts []Option) (*options, error) {
 	o := &options{
-		format: FormatZVHD2, level: zvhd2.Default, apiVersion: "v2",
+		format: FormatZVHD2, level: zvhd2.LevelDefault, apiVersion: "v2",
 		pollMin: 250 * time.Millisecond, pollMax: 30 * time.Second, apiTimeout: 30 * time.Second, settle: time.Minute, verify: true, wait: true, awaitActive: true,
 		logger: slog.New(slog.DiscardHandler),
 	}

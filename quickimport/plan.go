@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/uploader"
@@ -12,31 +11,31 @@ import (
 
 // Plan is what an import would do, as far as it is known before it begins.
 type Plan struct {
-	Source    PlanSource `json:"source"`
-	Format    Format     `json:"format"`
-	Bucket    string     `json:"bucket"`
-	Key       string     `json:"key"`
+	Source    PlanSource `json:"source"`           // what would be read
+	Format    Format     `json:"format"`           // of the object
+	Bucket    string     `json:"bucket"`           // of the object
+	Key       string     `json:"key"`              // of the object
 	MFKey     string     `json:"mf_key,omitempty"` // RAW: the bitmap file's key
-	ImageName string     `json:"image_name"`
-	MinDisk   int        `json:"min_disk"` // GB
+	ImageName string     `json:"image_name"`       // as asked for
+	MinDisk   int        `json:"min_disk"`         // GB
 
 	ObjectBytesMax int64 `json:"object_bytes_max"` // the object has at most as many bytes
-	PartBytes      int64 `json:"part_bytes"`
-	PartsMax       int64 `json:"parts_max"`
-	SendBytesMax   int64 `json:"send_bytes_max"` // of the object, without retries: parts of zeros are made on the server, of one that is sent
+	PartBytes      int64 `json:"part_bytes"`       // size of a part
+	PartsMax       int64 `json:"parts_max"`        // the object has at most as many parts
+	SendBytesMax   int64 `json:"send_bytes_max"`   // of the object, without retries: parts of zeros are made on the server, of one that is sent
 
-	Disk     *rawimage.Info `json:"disk,omitempty"` // partition table
-	Quota    *Quota         `json:"quota,omitempty"`
-	Stage    string         `json:"stage"` // what an earlier run has reached; "planned" for a new import
-	Warnings []string       `json:"warnings"`
+	Disk     *rawimage.Info `json:"disk,omitempty"`  // partition table
+	Quota    *Quota         `json:"quota,omitempty"` // of images; nil if it could not be read
+	Stage    string         `json:"stage"`           // what an earlier run has reached; "planned" for a new import
+	Warnings []string       `json:"warnings"`        // what does not stand against the import
 }
 
 // PlanSource describes the source of an import.
 type PlanSource struct {
-	Name      string `json:"name"`
+	Name      string `json:"name"`       // as given
 	Format    string `json:"format"`     // as its content says: "raw", "qcow2", "zvhd2", ...
 	DiskBytes int64  `json:"disk_bytes"` // size of the disk
-	FileBytes int64  `json:"file_bytes"`
+	FileBytes int64  `json:"file_bytes"` // size of the file, or of all files of the image
 	DataBytes int64  `json:"data_bytes"` // bytes of the disk outside of holes: what is read
 }
 
@@ -83,7 +82,7 @@ func (im *importer) inspect(ctx context.Context, v *validation) error {
 	}
 	im.plan.Disk = info
 	for _, p := range info.Problems {
-		im.warn("the partition table: %s", strings.TrimPrefix(p.Error(), "rawimage: "))
+		im.warn("the partition table: %s", p)
 	}
 	if im.img.Type != TypeData {
 		im.compareHints(info)

@@ -2,16 +2,14 @@ package rawimage
 
 import (
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
+
+	"github.com/fastimage/fastimage/internal/atomicfile"
 )
 
 const (
@@ -33,8 +31,8 @@ type Writer struct {
 	touched []uint64 // a bit per granule that has been written to; by atomic only
 	written atomic.Int64
 
-	mu   sync.RWMutex // guards file: WriteAt reads it, the end of the Writer takes it
-	file *os.File     // nil once the Writer has ended
+	mu   sync.RWMutex     // guards file: WriteAt reads it, the end of the Writer takes it
+	file *atomicfile.File // nil once the Writer has ended
 }
 
 // Create begins a RAW image of size bytes that Commit will put under name. A
@@ -49,21 +47,16 @@ func Create(name string, size int64) (*Writer, error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, &OpenError{Name: name, Err: cause(err)}
 	}
-	temp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+rand.Text()[:8]+".tmp")
-	// Not os.CreateTemp: that would give the image its mode of 0600.
-	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := atomicfile.Create(name)
 	if err != nil {
 		return nil, &OpenError{Name: name, Err: cause(err)}
 	}
 	if err := f.Truncate(size); err != nil {
-		return nil, errors.Join(&OpenError{Name: name, Err: cause(err)}, discard(f))
+		return nil, errors.Join(&OpenError{Name: name, Err: cause(err)}, f.Abort())
 	}
 	granules := (size-1)/granule + 1
 	return &Writer{name: name, size: size, file: f, touched: make([]uint64, (granules+63)/64)}, nil
 }
-
-// Size returns the size given to Create.
-func (w *Writer) Size() int64 { return w.size }
 
 // Written returns how many bytes have been written, zeros that became holes not
 // among them.
@@ -90,7 +83,6 @@ func (w *Writer) WriteAt(p []byte, off int64) (n int, err error) {
 			w.touch(off+int64(n), off+int64(end))
 			k, err := w.file.WriteAt(p[n:end], off+int64(n))
 			w.written.Add(int64(k))
-			startWriteback(w.file, off+int64(n), int64(k))
 			if err != nil {
 				return n + k, fmt.Errorf("rawimage: write %s at %d: %w", w.name, off+int64(n+k), cause(err))
 			}
@@ -128,86 +120,42 @@ func (w *Writer) isTouched(off int64) bool {
 }
 
 // Commit puts the image, flushed to disk, under its name, and replaces a file
-// of that name. After an error nothing is left of it. The Writer is of no more
-// use in either case.
-func (w *Writer) Commit() error { return w.commit(os.Rename) }
+// of that name. After an error nothing is left of it, unless the image was whole
+// and only the directory could not be flushed. The Writer is of no more use in
+// either case.
+func (w *Writer) Commit() error { return w.commit((*atomicfile.File).Commit) }
 
 // CommitNew is Commit for a name that must not be taken: a file of that name
 // stays as it is, and the error matches fs.ErrExist.
-func (w *Writer) CommitNew() error { return w.commit(renameNew) }
+func (w *Writer) CommitNew() error { return w.commit((*atomicfile.File).CommitNew) }
 
-// renameNew renames without replacing: a hard link fails when the name is taken.
-func renameNew(from, to string) error {
-	err := os.Link(from, to)
-	if err == nil {
-		return os.Remove(from)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	// No hard links here (FAT, some network file systems).
-	if _, err := os.Lstat(to); err == nil {
-		return &fs.PathError{Op: "rename", Path: to, Err: fs.ErrExist}
-	}
-	return os.Rename(from, to)
-}
-
-func (w *Writer) commit(rename func(from, to string) error) error {
+func (w *Writer) commit(end func(*atomicfile.File) error) error {
 	f := w.take()
 	if f == nil {
 		return fmt.Errorf("rawimage: commit %s: %w", w.name, ErrClosed)
 	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(fmt.Errorf("rawimage: commit %s: %w", w.name, cause(err)), discard(f))
+	if err := end(f); err != nil {
+		return fmt.Errorf("rawimage: commit %s: %w", w.name, err)
 	}
-	if err := f.Close(); err != nil {
-		return errors.Join(fmt.Errorf("rawimage: commit %s: %w", w.name, cause(err)), os.Remove(f.Name()))
-	}
-	if err := rename(f.Name(), w.name); err != nil {
-		return errors.Join(fmt.Errorf("rawimage: commit: %w", err), os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(w.name))
+	return nil
 }
 
-// Abort removes what was written. After Commit or Abort it does nothing, so that
-// it can be deferred.
+// Abort removes what was written. After Commit, CommitNew or Abort it does
+// nothing, so that it can be deferred.
 func (w *Writer) Abort() error {
 	f := w.take()
 	if f == nil {
 		return nil
 	}
-	return discard(f)
+	return f.Abort()
 }
 
-// Close is Abort: a Writer that was not committed leaves nothing behind.
-func (w *Writer) Close() error { return w.Abort() }
-
-func (w *Writer) take() *os.File {
+func (w *Writer) take() *atomicfile.File {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f := w.file
 	w.file = nil
 	return f
-}
-
-func discard(f *os.File) error {
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-// syncDir makes the new name durable. Windows has no such thing.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("rawimage: commit: %w", err)
-	}
-	defer d.Close() // read only
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("rawimage: commit: %w", err)
-	}
-	return nil
 }
 
 var zeroPage [holeSize]byte

@@ -19,7 +19,7 @@ var (
 	ErrChanged = errors.New("rawimage: image changed while in use")
 	// ErrTruncated: the image ends before its own partition table says so.
 	ErrTruncated = errors.New("rawimage: image is truncated")
-	// ErrClosed: a Writer was used after Commit, Abort or Close.
+	// ErrClosed: a Writer was used after Commit, CommitNew or Abort.
 	ErrClosed = errors.New("rawimage: writer is closed")
 )
 
@@ -28,9 +28,10 @@ var (
 // others, by errors.Is).
 type OpenError struct {
 	Name string // as given to Open or Create, "" for a source without a name
-	Err  error
+	Err  error  // see above
 }
 
+// Error implements error.
 func (e *OpenError) Error() string {
 	if e.Name == "" {
 		return fmt.Sprintf("rawimage: open: %s", trim(e.Err))
@@ -45,9 +46,10 @@ func (e *OpenError) Unwrap() error { return e.Err }
 // ErrForeignFormat by errors.Is.
 type ForeignFormatError struct {
 	Name   string // "" for a source without a name
-	Format Format
+	Format Format // what it is instead
 }
 
+// Error implements error.
 func (e *ForeignFormatError) Error() string {
 	name := e.Name
 	if name == "" {
@@ -62,11 +64,12 @@ func (e *ForeignFormatError) Is(target error) bool { return target == ErrForeign
 // ChangedError: the source was one thing when it was opened and is another now.
 // It is ErrChanged by errors.Is.
 type ChangedError struct {
-	Name             string
-	OldSize, NewSize int64
-	OldTime, NewTime time.Time
+	Name             string    // "" for a source without a name
+	OldSize, NewSize int64     // bytes
+	OldTime, NewTime time.Time // of modification
 }
 
+// Error implements error.
 func (e *ChangedError) Error() string {
 	name := e.Name
 	if name == "" {
@@ -86,12 +89,13 @@ func (e *ChangedError) Is(target error) bool { return target == ErrChanged }
 // TruncatedError: the image's own partition table reaches past its end. It is
 // ErrTruncated by errors.Is.
 type TruncatedError struct {
-	Name   string
+	Name   string // "" for a source without a name
 	Size   int64  // bytes there are
 	Need   int64  // bytes the partition table speaks of
 	Source string // what says so, "GPT header" for one
 }
 
+// Error implements error.
 func (e *TruncatedError) Error() string {
 	name := e.Name
 	if name == "" {

@@ -11,46 +11,48 @@ import (
 // Table is the kind of a disk's partition table.
 type Table string
 
+// Kinds of partition tables.
 const (
 	TableNone Table = "none" // no table: empty, or one file system from end to end
-	TableMBR  Table = "mbr"
-	TableGPT  Table = "gpt"
+	TableMBR  Table = "mbr"  // with logical partitions, if there are any
+	TableGPT  Table = "gpt"  // behind a protective MBR
 )
 
 // Firmware is what a disk can be started by, as the cloud names it.
 type Firmware string
 
+// What a disk can be started by.
 const (
-	FirmwareUnknown Firmware = ""
-	FirmwareBIOS    Firmware = "bios"
-	FirmwareUEFI    Firmware = "uefi"
+	FirmwareUnknown Firmware = ""     // nothing tells
+	FirmwareBIOS    Firmware = "bios" // an active partition, or one for the BIOS
+	FirmwareUEFI    Firmware = "uefi" // an EFI system partition
 )
 
 // Info is what Inspect finds on a disk.
 type Info struct {
-	Size           int64       `json:"size"`
-	SectorSize     int64       `json:"sector_size"` // 512 or 4096: the unit of the partition table
-	Table          Table       `json:"table"`
-	DiskID         string      `json:"disk_id,omitempty"` // GUID of a GPT, 8 hex digits of an MBR
-	BackupTable    bool        `json:"backup_table"`      // GPT: the copy at the end is there and valid
-	Partitions     []Partition `json:"partitions"`
-	HighestSector  int64       `json:"highest_sector"` // last one that a partition or the table takes; -1 if none
-	MinDiskGB      int         `json:"min_disk_gb"`    // smallest disk that holds the image, in GiB
-	Firmware       Firmware    `json:"firmware,omitempty"`
+	Size           int64       `json:"size"`                      // bytes
+	SectorSize     int64       `json:"sector_size"`               // 512 or 4096: the unit of the partition table
+	Table          Table       `json:"table"`                     // MBR, GPT or none
+	DiskID         string      `json:"disk_id,omitempty"`         // GUID of a GPT, 8 hex digits of an MBR
+	BackupTable    bool        `json:"backup_table"`              // GPT: the copy at the end is there and valid
+	Partitions     []Partition `json:"partitions"`                // in the order of the table
+	HighestSector  int64       `json:"highest_sector"`            // last one that a partition or the table takes; -1 if none
+	MinDiskGB      int         `json:"min_disk_gb"`               // smallest disk that holds the image, in GiB
+	Firmware       Firmware    `json:"firmware,omitempty"`        // what it looks to be started by
 	FirmwareSource string      `json:"firmware_source,omitempty"` // why
-	Hints          []Hint      `json:"hints,omitempty"`
-	Problems       []Problem   `json:"problems,omitempty"`
+	Hints          []Hint      `json:"hints,omitempty"`           // guesses about the system
+	Problems       []Problem   `json:"problems,omitempty"`        // what is wrong with the table; up to 64
 }
 
 // Partition is one entry of a partition table.
 type Partition struct {
-	Number     int    `json:"number"` // as the operating system counts: logical ones from 5
-	Start      int64  `json:"start"`  // bytes
-	Size       int64  `json:"size"`   // bytes
-	Type       string `json:"type"`   // GUID, or 0x and two hex digits
-	TypeName   string `json:"type_name,omitempty"`
-	GUID       string `json:"guid,omitempty"`
-	Name       string `json:"name,omitempty"`
+	Number     int    `json:"number"`               // as the operating system counts: logical ones from 5
+	Start      int64  `json:"start"`                // bytes
+	Size       int64  `json:"size"`                 // bytes
+	Type       string `json:"type"`                 // GUID, or 0x and two hex digits
+	TypeName   string `json:"type_name,omitempty"`  // "" for a type that is not known here
+	GUID       string `json:"guid,omitempty"`       // GPT: of the partition
+	Name       string `json:"name,omitempty"`       // GPT: as the table has it
 	Active     bool   `json:"active,omitempty"`     // MBR: started by the BIOS
 	Filesystem string `json:"filesystem,omitempty"` // by its superblock
 	Label      string `json:"label,omitempty"`      // of the file system
@@ -65,9 +67,9 @@ func (p Partition) extended() bool { return p.TypeName == typeExtended }
 // Hint is a guess about the system on the disk, and where it comes from. It is
 // never more than a guess.
 type Hint struct {
-	Key    string `json:"key"` // "architecture" (x86, arm, ...), "os", "volume"
-	Value  string `json:"value"`
-	Source string `json:"source"`
+	Key    string `json:"key"`    // "architecture" (x86, arm, ...), "os", "volume"
+	Value  string `json:"value"`  // by the key: see there
+	Source string `json:"source"` // the file and partition it comes from
 }
 
 // Problem is something wrong with a partition table that does not keep the image
@@ -75,11 +77,12 @@ type Hint struct {
 type Problem struct {
 	Offset int64  `json:"offset"` // on the disk, in bytes
 	Field  string `json:"field"`  // "GPT header", "partition 3", ...
-	Reason string `json:"reason"`
+	Reason string `json:"reason"` // what is wrong with it
 }
 
-func (p Problem) Error() string {
-	return fmt.Sprintf("rawimage: %s at byte %d: %s", p.Field, p.Offset, p.Reason)
+// String says what is wrong and where.
+func (p Problem) String() string {
+	return fmt.Sprintf("%s at byte %d: %s", p.Field, p.Offset, p.Reason)
 }
 
 // Inspect looks at the disk's partition table and file systems; see the function

@@ -36,7 +36,7 @@ func inspect(t testing.TB, data []byte) *rawimage.Info {
 func problems(info *rawimage.Info) string {
 	var s []string
 	for _, p := range info.Problems {
-		s = append(s, p.Error())
+		s = append(s, p.String())
 	}
 	return strings.Join(s, "\n")
 }

@@ -9,9 +9,9 @@ import (
 
 // Keys of hints.
 const (
-	HintArchitecture = "architecture"
-	HintOS           = "os"
-	HintVolume       = "volume"
+	HintArchitecture = "architecture" // x86, arm, ...
+	HintOS           = "os"           // linux, windows, ...
+	HintVolume       = "volume"       // file system of a disk without a partition table
 )
 
 type filesystem struct{ name, label string }

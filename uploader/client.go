@@ -23,9 +23,9 @@ import (
 // Credentials are an access key, its secret key and, for temporary keys, the
 // security token and the time they end.
 type Credentials struct {
-	AccessKey     string
-	SecretKey     string
-	SecurityToken string
+	AccessKey     string    // required
+	SecretKey     string    // required
+	SecurityToken string    // of temporary keys, else ""
 	Expires       time.Time // zero: they do not end
 }
 
@@ -88,15 +88,17 @@ func NewClient(opts ...ClientOption) (*Client, error) {
 
 // sdkOptions sets the SDK up for OBS, see the package documentation.
 func (c *Client) sdkOptions(o *clientOptions) s3.Options {
-	hc := *o.httpClient
-	hc.Timeout = 0 // a whole-request timeout would end slow but healthy parts
-	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	// No Timeout: one for a whole request would end slow but healthy parts.
+	hc := &http.Client{
+		Transport:     o.transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	return s3.Options{
 		BaseEndpoint:                 aws.String(o.endpoint.String()),
 		Region:                       o.region,
 		Credentials:                  c.creds,
 		UsePathStyle:                 c.path,
-		HTTPClient:                   &doer{http: &hc, stall: o.stall},
+		HTTPClient:                   &doer{http: hc, stall: o.stall},
 		Retryer:                      aws.NopRetryer{}, // one budget, ours
 		RequestChecksumCalculation:   aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation:   aws.ResponseChecksumValidationWhenRequired,
@@ -195,17 +197,11 @@ func (o *clientOptions) check() error {
 			return fmt.Errorf("%w: no region: use WithRegion", ErrConfig)
 		}
 	}
-	if o.httpClient != nil && (o.transport != nil || o.roots != nil) {
-		return fmt.Errorf("%w: WithHTTPClient excludes WithTransport and WithRootCAs", ErrConfig)
-	}
 	if o.transport != nil && o.roots != nil {
 		return fmt.Errorf("%w: WithTransport excludes WithRootCAs", ErrConfig)
 	}
-	if o.httpClient == nil {
-		if o.transport == nil {
-			o.transport = defaultTransport(o.roots)
-		}
-		o.httpClient = &http.Client{Transport: o.transport}
+	if o.transport == nil {
+		o.transport = defaultTransport(o.roots)
 	}
 	return nil
 }

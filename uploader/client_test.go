@@ -3,6 +3,7 @@ package uploader_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -82,7 +83,7 @@ func TestClientOptions(t *testing.T) {
 		"scheme":         {creds, uploader.WithRegion("r"), uploader.WithEndpoint("ftp://h")},
 		"stall":          {creds, uploader.WithRegion("r"), uploader.WithStallTimeout(0)},
 		"retries":        {creds, uploader.WithRegion("r"), uploader.WithRetries(0, 1, 1)},
-		"conflict":       {creds, uploader.WithRegion("r"), uploader.WithHTTPClient(&http.Client{}), uploader.WithTransport(&recorder{})},
+		"conflict":       {creds, uploader.WithRegion("r"), uploader.WithRootCAs(x509.NewCertPool()), uploader.WithTransport(&recorder{})},
 	} {
 		_, err := uploader.NewClient(opts...)
 		require.ErrorIs(t, err, uploader.ErrConfig, name)

@@ -60,7 +60,7 @@ var (
 // Error is a failed operation. It holds no secret and no signed URL.
 type Error struct {
 	Op         string // operation of the S3 protocol, e.g. "UploadPart"
-	Bucket     string
+	Bucket     string // that it was about
 	Key        string // "" for operations on the bucket
 	Part       int32  // 0 where there is no part
 	StatusCode int    // HTTP status, 0 if there was no answer

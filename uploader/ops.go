@@ -19,12 +19,12 @@ import (
 // ObjectInfo describes an object.
 type ObjectInfo struct {
 	Bucket, Key  string
-	Size         int64
-	ETag         string // without quotes
-	Modified     time.Time
-	StorageClass string // "" where the service does not say: STANDARD
-	Encrypted    bool   // the ETag is then no MD5
-	ContentType  string
+	Size         int64     // bytes
+	ETag         string    // without quotes
+	Modified     time.Time // zero if unknown
+	StorageClass string    // "" where the service does not say: STANDARD
+	Encrypted    bool      // the ETag is then no MD5
+	ContentType  string    // "" if unknown
 }
 
 // BucketInfo describes a bucket, as far as the service tells.

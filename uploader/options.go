@@ -17,7 +17,6 @@ type clientOptions struct {
 	endpoint    *url.URL
 	region      string
 	credentials CredentialsFunc
-	httpClient  *http.Client
 	transport   http.RoundTripper
 	roots       *x509.CertPool
 	path        *bool
@@ -78,17 +77,9 @@ func WithStaticCredentials(accessKey, secretKey, securityToken string) ClientOpt
 	})
 }
 
-// WithHTTPClient sets the HTTP client. Its Timeout is not used (see
-// WithStallTimeout) and redirects are not followed. Default: one of our own.
-func WithHTTPClient(c *http.Client) ClientOption {
-	return func(o *clientOptions) error {
-		o.httpClient = c
-		return nil
-	}
-}
-
-// WithTransport sets the transport below the HTTP client. Default: one with
-// the environment's proxy and a connection per part in flight.
+// WithTransport sets what carries the requests; redirects are not followed. It
+// excludes WithRootCAs. Default: a transport with the environment's proxy and a
+// connection per part in flight.
 func WithTransport(t http.RoundTripper) ClientOption {
 	return func(o *clientOptions) error {
 		o.transport = t
@@ -96,7 +87,8 @@ func WithTransport(t http.RoundTripper) ClientOption {
 	}
 }
 
-// WithRootCAs sets the certificate authorities to trust. Default: the system's.
+// WithRootCAs sets the certificate authorities to trust, in the default
+// transport. Default: the system's.
 func WithRootCAs(pool *x509.CertPool) ClientOption {
 	return func(o *clientOptions) error {
 		o.roots = pool

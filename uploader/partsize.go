@@ -9,9 +9,9 @@ import (
 
 // Limits of the service.
 const (
-	MaxParts      = 10000
-	MinPartSize   = 5 << 20 // the least of S3 for all parts but the last
-	MaxPartSize   = 5 << 30
+	MaxParts      = 10000              // of one object
+	MinPartSize   = 5 << 20            // the least of S3 for all parts but the last
+	MaxPartSize   = 5 << 30            // 5 GiB
 	MaxObjectSize = 48_800_000_000_000 // 48.8 TB
 	maxKeyBytes   = 1024
 )

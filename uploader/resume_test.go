@@ -173,7 +173,7 @@ func testResumeGone(t *testing.T, s site) {
 	src := &sparse{data: noise(10, 17*mib), size: 17 * mib, failAt: 11 * mib}
 	_, err := u.UploadReaderAt(context.Background(), s.bucket, key, plain{src}, src.size)
 	require.ErrorIs(t, err, errFail)
-	_, err = u.Client().AbortStale(context.Background(), s.bucket, key, time.Time{})
+	_, err = s.client(t).AbortStale(context.Background(), s.bucket, key, time.Time{})
 	require.NoError(t, err)
 	src.failAt = 0
 	res, err := u.UploadReaderAt(context.Background(), s.bucket, key, plain{src}, src.size)

@@ -29,27 +29,24 @@ func New(c *Client, opts ...Option) (*Uploader, error) {
 	return &Uploader{c: c, opt: opt}, nil
 }
 
-// Client returns the client that the uploader was made with.
-func (u *Uploader) Client() *Client { return u.c }
-
 // Result is what an upload did.
 type Result struct {
 	Bucket, Key   string
-	ETag          string // of the object, without quotes
-	UploadID      string // "" if the object went up in one piece
-	ObjectBytes   int64
-	WireBytes     int64 // bytes of content sent, resent ones and the zero object included
-	CopiedBytes   int64 // bytes made on the server by copying
-	ResumedBytes  int64 // bytes that an earlier run had sent
-	Parts         int   // 1 if the object went up in one piece
-	CopiedParts   int
-	ResumedParts  int
-	Retries       int
-	PartSize      int64
-	Encrypted     bool   // the bucket encrypts: ETags are no MD5 and were not compared
-	RestartReason string // why an earlier run was not resumed, "" if it was or there was none
-	CleanupErr    error  // what could not be removed after a successful upload
-	Seconds       float64
+	ETag          string  // of the object, without quotes
+	UploadID      string  // "" if the object went up in one piece
+	ObjectBytes   int64   // size of the object
+	WireBytes     int64   // bytes of content sent, resent ones and the zero object included
+	CopiedBytes   int64   // bytes made on the server by copying
+	ResumedBytes  int64   // bytes that an earlier run had sent
+	Parts         int     // 1 if the object went up in one piece
+	CopiedParts   int     // made on the server by copying
+	ResumedParts  int     // that an earlier run had sent
+	Retries       int     // attempts that failed and were made again
+	PartSize      int64   // bytes
+	Encrypted     bool    // the bucket encrypts: ETags are no MD5 and were not compared
+	RestartReason string  // why an earlier run was not resumed, "" if it was or there was none
+	CleanupErr    error   // what could not be removed after a successful upload
+	Seconds       float64 // of the whole upload
 }
 
 // extents is offered by sparse sources: NextData returns the first range of

@@ -25,7 +25,7 @@ func TestAutoFollowsTheBottleneck(t *testing.T) {
 	}
 	img := bytes.Repeat(text(1, 2*mib), 32)
 	levels := func(w slow) zvhd2.LevelCounts {
-		sum, err := zvhd2.Encode(context.Background(), w, bytes.NewReader(img), int64(len(img)), zvhd2.WithLevel(zvhd2.Auto), zvhd2.WithWorkers(2))
+		sum, err := zvhd2.Encode(context.Background(), w, bytes.NewReader(img), int64(len(img)), zvhd2.WithLevel(zvhd2.LevelAuto), zvhd2.WithWorkers(2))
 		require.NoError(t, err)
 		l := sum.Levels
 		require.EqualValues(t, 32, l.Fastest+l.Default+l.Better)

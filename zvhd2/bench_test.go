@@ -141,7 +141,7 @@ var benchLevels = []struct {
 	level zvhd2.Level
 	zstd  zstd.EncoderLevel
 }{
-	{zvhd2.Fastest, zstd.SpeedFastest}, {zvhd2.Default, zstd.SpeedDefault}, {zvhd2.Better, zstd.SpeedBetterCompression},
+	{zvhd2.LevelFastest, zstd.SpeedFastest}, {zvhd2.LevelDefault, zstd.SpeedDefault}, {zvhd2.LevelBetter, zstd.SpeedBetterCompression},
 }
 
 func BenchmarkEncode(b *testing.B) {
@@ -164,7 +164,7 @@ func BenchmarkEncode(b *testing.B) {
 		d := newDisk(1<<40, parts)
 		b.SetBytes(int64(len(img)))
 		against(b, "of-limit",
-			func() { encodeBench(b, extents{d}, d.size, zvhd2.Fastest) },
+			func() { encodeBench(b, extents{d}, d.size, zvhd2.LevelFastest) },
 			func() { compressOnly(img, zstd.SpeedFastest) })
 	})
 	b.Run("data=zeros", func(b *testing.B) {
@@ -172,14 +172,14 @@ func BenchmarkEncode(b *testing.B) {
 		clear(zeros)
 		b.SetBytes(int64(len(zeros)))
 		against(b, "of-memory",
-			func() { encodeBench(b, bytes.NewReader(zeros), int64(len(zeros)), zvhd2.Default) },
+			func() { encodeBench(b, bytes.NewReader(zeros), int64(len(zeros)), zvhd2.LevelDefault) },
 			func() { copyOnly(zeros) })
 	})
 	b.Run("data=noise", func(b *testing.B) {
 		img := noise(1, 256*mib)
 		b.SetBytes(int64(len(img)))
 		against(b, "of-memory",
-			func() { encodeBench(b, bytes.NewReader(img), int64(len(img)), zvhd2.Default) },
+			func() { encodeBench(b, bytes.NewReader(img), int64(len(img)), zvhd2.LevelDefault) },
 			func() { copyOnly(img) })
 	})
 }
@@ -211,7 +211,7 @@ func BenchmarkDecode(b *testing.B) {
 		{"op=sequence", func() error { return zvhd2.DecodeTo(context.Background(), io.Discard, r) }},
 		{"op=random", func() error { return zvhd2.Decode(context.Background(), nowhere{}, r) }},
 		{"op=verify", func() error {
-			_, err := r.Verify(context.Background())
+			_, err := zvhd2.Verify(context.Background(), bytes.NewReader(file), int64(len(file)))
 			return err
 		}},
 	} {

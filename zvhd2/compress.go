@@ -38,14 +38,14 @@ func (c LevelCounts) String() string {
 // add counts the block that a slot's tag describes.
 func (c *LevelCounts) add(tag int) {
 	*[...]*int64{
-		tagStored: &c.Stored, int(Fastest): &c.Fastest, int(Default): &c.Default,
-		int(Better): &c.Better, int(Best): &c.Best, tagCarried: &c.Carried,
+		tagStored: &c.Stored, int(LevelFastest): &c.Fastest, int(LevelDefault): &c.Default,
+		int(LevelBetter): &c.Better, int(LevelBest): &c.Best, tagCarried: &c.Carried,
 	}[tag]++
 }
 
 const (
 	tagStored  = 0
-	tagCarried = int(Best) + 1
+	tagCarried = int(LevelBest) + 1
 )
 
 // compressor makes records of blocks; each worker has an encoder of its own,
@@ -57,14 +57,14 @@ type compressor struct {
 }
 
 type worker struct {
-	enc [Best + 1]*zstd.Encoder // by level, made when first needed
-	raw []byte                  // the block read
-	sub []byte                  // the probe's output
+	enc [LevelBest + 1]*zstd.Encoder // by level, made when first needed
+	raw []byte                       // the block read
+	sub []byte                       // the probe's output
 }
 
 func newCompressor(level Level, workers int) *compressor {
 	c := &compressor{level: level, workers: make([]worker, workers)}
-	c.auto.level.Store(int64(Default))
+	c.auto.level.Store(int64(LevelDefault))
 	return c
 }
 
@@ -89,7 +89,7 @@ func (c *compressor) record(worker int, s *slot, src []byte) error {
 		return nil
 	}
 	level := c.level
-	if level == Auto {
+	if level == LevelAuto {
 		level = Level(c.auto.level.Load())
 	}
 	enc, err := w.encoder(level)
@@ -106,8 +106,8 @@ func (c *compressor) record(worker int, s *slot, src []byte) error {
 }
 
 var encoderLevels = [...]zstd.EncoderLevel{
-	Fastest: zstd.SpeedFastest, Default: zstd.SpeedDefault,
-	Better: zstd.SpeedBetterCompression, Best: zstd.SpeedBestCompression,
+	LevelFastest: zstd.SpeedFastest, LevelDefault: zstd.SpeedDefault,
+	LevelBetter: zstd.SpeedBetterCompression, LevelBest: zstd.SpeedBestCompression,
 }
 
 func (w *worker) encoder(level Level) (*zstd.Encoder, error) {
@@ -129,9 +129,9 @@ func (w *worker) encoder(level Level) (*zstd.Encoder, error) {
 	return w.enc[level], nil
 }
 
-// pace is the controller behind [Auto]. It weighs, over the last blocks, the
+// pace is the controller behind [LevelAuto]. It weighs, over the last blocks, the
 // time that the output waited for blocks against the time it was busy with
-// them, and moves the level a step when one of the two is the bottleneck. Best
+// them, and moves the level a step when one of the two is the bottleneck. LevelBest
 // is left out: its tables take 34 MiB a worker for a few percent.
 type pace struct {
 	level atomic.Int64 // read by workers; what follows is observe's alone
@@ -158,9 +158,9 @@ func (p *pace) observe(wait, busy time.Duration) {
 	level := p.level.Load()
 	share := p.wait / max(p.wait+p.busy, 1e-9)
 	switch {
-	case share > waitHigh && level > int64(Fastest):
+	case share > waitHigh && level > int64(LevelFastest):
 		level--
-	case share < waitLow && level < int64(Better):
+	case share < waitLow && level < int64(LevelBetter):
 		level++
 	default:
 		return
@@ -197,7 +197,7 @@ func (w *worker) compressible(src []byte) bool {
 	if entropy(&hist) < probeEntropy {
 		return true
 	}
-	enc, err := w.encoder(Fastest)
+	enc, err := w.encoder(LevelFastest)
 	if err != nil {
 		return true
 	}

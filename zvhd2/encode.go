@@ -9,22 +9,22 @@ import (
 
 // Summary describes a container that was written.
 type Summary struct {
-	DiskSize     int64 // bytes of the disk, rounded up to whole sectors
-	VirtualSize  int64 // bytes of the disk a VM sees: rounded up to 1 GiB
-	Blocks       int64 // blocks of the disk
-	StoredBlocks int64 // of these, blocks stored
-	DataBytes    int64 // bytes of the disk in stored blocks
-	PayloadBytes int64 // bytes they compressed to
-	FileSize     int64 // bytes of the container
-	UUID         [16]byte
-	Created      time.Time // in whole seconds
-	Levels       LevelCounts
+	DiskSize     int64       // bytes of the disk, rounded up to whole sectors
+	VirtualSize  int64       // bytes of the disk a VM sees: rounded up to 1 GiB
+	Blocks       int64       // blocks of the disk
+	StoredBlocks int64       // of these, blocks stored
+	DataBytes    int64       // bytes of the disk in stored blocks
+	PayloadBytes int64       // bytes they compressed to
+	FileSize     int64       // bytes of the container
+	UUID         [16]byte    // of the container
+	Created      time.Time   // in whole seconds
+	Levels       LevelCounts // what was done to the stored blocks
 }
 
 // Encode reads a disk of size bytes from r and writes it as a container to w,
 // forward only, so w may be a pipe or an upload. It compresses blocks in
 // parallel and writes them in order; the output depends on the disk, the level
-// (other than [Auto]), the UUID and the timestamp alone.
+// (other than [LevelAuto]), the UUID and the timestamp alone.
 //
 // A source with a method
 //
@@ -91,7 +91,7 @@ func newEncoder(w io.Writer, f footer, o *options) *encoder {
 func (e *encoder) run(ctx context.Context, produce func(func(func(*slot)) error) error, work func(int, *slot) error) (*Summary, error) {
 	p := &pipeline{workers: e.o.workers, depth: depthFor(e.o.workers), produce: produce, consume: e.consume}
 	p.work = work
-	if e.comp.level == Auto {
+	if e.comp.level == LevelAuto {
 		e.comp.auto.delay = p.depth
 		p.observe = e.comp.auto.observe
 	}

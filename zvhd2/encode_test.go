@@ -18,7 +18,7 @@ import (
 func TestEncodeRoundTrip(t *testing.T) {
 	d := sampleDisk()
 	want := content(t, d, d.size)
-	for level := zvhd2.Fastest; level <= zvhd2.Auto; level++ {
+	for level := zvhd2.LevelFastest; level <= zvhd2.LevelAuto; level++ {
 		t.Run(level.String(), func(t *testing.T) {
 			var out bytes.Buffer
 			sum, err := zvhd2.Encode(context.Background(), &out, extents{d}, d.size, zvhd2.WithLevel(level))
@@ -58,7 +58,7 @@ func TestEncodeNeverReadsHoles(t *testing.T) {
 
 func TestEncodeIncompressibleIsStored(t *testing.T) {
 	var out bytes.Buffer
-	sum, err := zvhd2.Encode(context.Background(), &out, bytes.NewReader(noise(1, 8*mib)), 8*mib, zvhd2.WithLevel(zvhd2.Best))
+	sum, err := zvhd2.Encode(context.Background(), &out, bytes.NewReader(noise(1, 8*mib)), 8*mib, zvhd2.WithLevel(zvhd2.LevelBest))
 	require.NoError(t, err)
 	require.EqualValues(t, 4, sum.Levels.Stored)
 	require.LessOrEqual(t, sum.FileSize, zvhd2.MaxSize(8*mib))
@@ -141,7 +141,7 @@ func TestEncodeErrors(t *testing.T) {
 }
 
 func TestParseLevel(t *testing.T) {
-	for l := zvhd2.Fastest; l <= zvhd2.Auto; l++ {
+	for l := zvhd2.LevelFastest; l <= zvhd2.LevelAuto; l++ {
 		got, err := zvhd2.ParseLevel(l.String())
 		require.NoError(t, err)
 		require.Equal(t, l, got)

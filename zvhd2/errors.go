@@ -38,6 +38,7 @@ type FormatError struct {
 	Err    error  // wraps one of the conditions above
 }
 
+// Error implements error.
 func (e *FormatError) Error() string {
 	msg := strings.TrimPrefix(e.Err.Error(), "zvhd2: ")
 	if e.Block == NoBlock {
@@ -46,6 +47,7 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("zvhd2: block %d: %s at offset %d: %s", e.Block, e.Field, e.Offset, msg)
 }
 
+// Unwrap returns Err.
 func (e *FormatError) Unwrap() error { return e.Err }
 
 func fieldErr(off int64, field string, cond error, format string, args ...any) *FormatError {

@@ -16,7 +16,7 @@ func Example() {
 	copy(disk[3<<20:], "hello")
 
 	var out bytes.Buffer
-	sum, err := zvhd2.Encode(ctx, &out, bytes.NewReader(disk), int64(len(disk)), zvhd2.WithLevel(zvhd2.Fastest))
+	sum, err := zvhd2.Encode(ctx, &out, bytes.NewReader(disk), int64(len(disk)), zvhd2.WithLevel(zvhd2.LevelFastest))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -176,7 +176,7 @@ func FuzzRoundTrip(f *testing.F) {
 			data[int64(at)] = b
 		}
 		d := newDisk(size, data)
-		opt := zvhd2.WithLevel(zvhd2.Fastest + zvhd2.Level(level%3))
+		opt := zvhd2.WithLevel(zvhd2.LevelFastest + zvhd2.Level(level%3))
 		serial := encoded(t, d, size, opt, zvhd2.WithWorkers(1))
 		require.True(t, bytes.Equal(serial, encoded(t, extents{d}, size, opt, zvhd2.WithWorkers(3))))
 		require.True(t, bytes.Equal(content(t, d, size), content(t, open(t, serial), size)))

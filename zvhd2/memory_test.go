@@ -54,7 +54,7 @@ func TestMemory(t *testing.T) {
 		var n int64
 		_, err := fmt.Sscan(size, &n)
 		require.NoError(t, err)
-		_, err = zvhd2.Encode(context.Background(), io.Discard, newGenerated(n), n, zvhd2.WithWorkers(2), zvhd2.WithLevel(zvhd2.Fastest))
+		_, err = zvhd2.Encode(context.Background(), io.Discard, newGenerated(n), n, zvhd2.WithWorkers(2), zvhd2.WithLevel(zvhd2.LevelFastest))
 		require.NoError(t, err)
 		b, err := os.ReadFile("/proc/self/status")
 		require.NoError(t, err)

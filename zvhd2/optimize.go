@@ -14,13 +14,13 @@ import (
 // OptimizeReport tells what [Optimize] did.
 type OptimizeReport struct {
 	Summary
-	Format       string // of the input: "zvhd2" or "zvhd"
-	InputSize    int64  // bytes of the input
-	SavedBytes   int64  // InputSize less FileSize; negative if the output is larger
-	Carried      int64  // blocks whose payloads were taken over
-	Recompressed int64  // blocks compressed anew
-	DroppedZeros int64  // stored blocks that held nothing but zeros
-	Changes      []string
+	Format       string   // of the input: "zvhd2" or "zvhd"
+	InputSize    int64    // bytes of the input
+	SavedBytes   int64    // InputSize less FileSize; negative if the output is larger
+	Carried      int64    // blocks whose payloads were taken over
+	Recompressed int64    // blocks compressed anew
+	DroppedZeros int64    // stored blocks that held nothing but zeros
+	Changes      []string // what was not canonical, each in a few words
 }
 
 // Optimize rewrites the ZVHD2 or ZVHD file of size bytes in ra to w as a

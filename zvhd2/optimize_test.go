@@ -39,7 +39,7 @@ func TestOptimizeVectors(t *testing.T) {
 			}
 			again, _ := optimized(t, out)
 			require.True(t, bytes.Equal(out, again), "canonical stays as it is")
-			_, rep = optimized(t, out, zvhd2.WithLevel(zvhd2.Fastest))
+			_, rep = optimized(t, out, zvhd2.WithLevel(zvhd2.LevelFastest))
 			require.Zero(t, rep.Carried)
 		})
 	}

@@ -26,25 +26,25 @@ type options struct {
 // Level selects how hard the compressor tries.
 type Level int
 
-// The levels are those of the compressor; [Auto] moves between the first
+// The levels are those of the compressor; [LevelAuto] moves between the first
 // three, block by block.
 const (
-	Fastest Level = iota + 1
-	Default
-	Better
-	Best
+	LevelFastest Level = iota + 1 // the quickest
+	LevelDefault                  // the default
+	LevelBetter                   // smaller and slower
+	LevelBest                     // the smallest and slowest
 
 	// Auto compresses harder while the output is the bottleneck and lighter
 	// while the compressor is. Its output depends on timing; use a fixed
 	// level where the same input must give the same bytes.
-	Auto
+	LevelAuto
 )
 
-var levelNames = [...]string{Fastest: "fastest", Default: "default", Better: "better", Best: "best", Auto: "auto"}
+var levelNames = [...]string{LevelFastest: "fastest", LevelDefault: "default", LevelBetter: "better", LevelBest: "best", LevelAuto: "auto"}
 
 // String returns the level's name in lower case.
 func (l Level) String() string {
-	if l < Fastest || l > Auto {
+	if l < LevelFastest || l > LevelAuto {
 		return fmt.Sprintf("Level(%d)", int(l))
 	}
 	return levelNames[l]
@@ -52,7 +52,7 @@ func (l Level) String() string {
 
 // ParseLevel is the inverse of [Level.String].
 func ParseLevel(name string) (Level, error) {
-	for l := Fastest; l <= Auto; l++ {
+	for l := LevelFastest; l <= LevelAuto; l++ {
 		if levelNames[l] == name {
 			return l, nil
 		}
@@ -60,13 +60,13 @@ func ParseLevel(name string) (Level, error) {
 	return 0, fmt.Errorf("%w: level %q: want fastest, default, better, best or auto", ErrOption, name)
 }
 
-// WithLevel sets the compression level, [Fastest] to [Best] or [Auto]. The
-// default is [Default]. For [Optimize] and [Recover] giving a level, any
-// level, means that every block is compressed anew; without it payloads that
+// WithLevel sets the compression level, [LevelFastest] to [LevelBest] or
+// [LevelAuto]. The default is [LevelDefault]. For [Optimize] and [Recover] giving
+// a level, any level, means that every block is compressed anew; without it payloads that
 // are canonical already are carried over.
 func WithLevel(l Level) Option {
 	return func(o *options) error {
-		if l < Fastest || l > Auto {
+		if l < LevelFastest || l > LevelAuto {
 			return fmt.Errorf("%w: level %d", ErrOption, int(l))
 		}
 		o.level = l
@@ -159,7 +159,7 @@ func newOptions(opts []Option) (*options, error) {
 // levelOrDefault is the level to compress at.
 func (o *options) levelOrDefault() Level {
 	if o.level == 0 {
-		return Default
+		return LevelDefault
 	}
 	return o.level
 }

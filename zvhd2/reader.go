@@ -24,21 +24,21 @@ type Reader struct {
 
 // Info is what a container says of itself.
 type Info struct {
-	Size         int64 // bytes of the disk
-	VirtualSize  int64 // bytes of the disk a VM sees
-	FileSize     int64 // bytes of the container
-	BlockSize    int64 // bytes
-	Blocks       int64 // blocks of the disk
-	StoredBlocks int64
-	Compression  string // "zstd" or "zlib"
-	FullIndex    bool   // the index lists zero blocks too
-	UUID         [16]byte
-	Created      time.Time
+	Size         int64     // bytes of the disk
+	VirtualSize  int64     // bytes of the disk a VM sees
+	FileSize     int64     // bytes of the container
+	BlockSize    int64     // bytes
+	Blocks       int64     // blocks of the disk
+	StoredBlocks int64     // of these, blocks stored
+	Compression  string    // "zstd" or "zlib"
+	FullIndex    bool      // the index lists zero blocks too
+	UUID         [16]byte  // of the container
+	Created      time.Time // in whole seconds
 }
 
 // Block is a stored block.
 type Block struct {
-	Number     int64
+	Number     int64 // in the disk, from 0
 	Offset     int64 // in the disk
 	Length     int64 // bytes of the disk in it; the last block may be short
 	FileOffset int64 // of its record in the container
@@ -195,10 +195,6 @@ func (r *Reader) readFull(p []byte, off int64, what string) error {
 
 // Size returns the bytes of the disk.
 func (r *Reader) Size() int64 { return r.foot.origSize }
-
-// VirtualSize returns the bytes of the disk that a VM sees: Size rounded up to
-// 1 GiB. What lies between reads as zeros there and is not readable here.
-func (r *Reader) VirtualSize() int64 { return r.foot.currSize }
 
 // Info returns what the container says of itself.
 func (r *Reader) Info() Info {

@@ -117,7 +117,7 @@ func TestOpen(t *testing.T) {
 	require.NoError(t, os.WriteFile(name, encoded(t, d, d.size), 0o600))
 	r, err := zvhd2.Open(name)
 	require.NoError(t, err)
-	require.Equal(t, int64(mib*1024), r.VirtualSize())
+	require.Equal(t, int64(mib*1024), r.Info().VirtualSize)
 	require.Equal(t, "zstd", r.Info().Compression)
 	require.NoError(t, r.Close())
 	_, err = zvhd2.Open(name + ".no")

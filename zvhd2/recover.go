@@ -10,8 +10,8 @@ import (
 
 // BlockRange is a run of blocks, both ends included.
 type BlockRange struct {
-	First int64 `json:"first"`
-	Last  int64 `json:"last"`
+	First int64 `json:"first"` // counted from 0
+	Last  int64 `json:"last"`  // not below First
 }
 
 // RecoverReport tells what [Recover] saved.

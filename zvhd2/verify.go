@@ -18,35 +18,35 @@ const (
 	KindHeader    Kind = "header"      // the structure at offset 0
 	KindFooter    Kind = "footer"      // the structure at the end
 	KindEndOfData Kind = "end-of-data" // the structure after the records
-	KindIndex     Kind = "index"
-	KindBitmap    Kind = "bitmap"
-	KindRecord    Kind = "record"  // what surrounds a payload
-	KindPayload   Kind = "payload" // what does not decompress to a block
-	KindContent   Kind = "content" // what differs from the disk compared with
-	KindWaste     Kind = "waste"   // bytes that nothing needs; only in notes
+	KindIndex     Kind = "index"       // the places of the records
+	KindBitmap    Kind = "bitmap"      // which blocks are stored
+	KindRecord    Kind = "record"      // what surrounds a payload
+	KindPayload   Kind = "payload"     // what does not decompress to a block
+	KindContent   Kind = "content"     // what differs from the disk compared with
+	KindWaste     Kind = "waste"       // bytes that nothing needs; only in notes
 )
 
 // Problem is one thing wrong with a file.
 type Problem struct {
-	Kind    Kind   `json:"kind"`
-	Block   int64  `json:"block"`  // or NoBlock
-	Offset  int64  `json:"offset"` // in the file; for KindContent in the disk
-	Field   string `json:"field"`
-	Message string `json:"message"`
-	Err     error  `json:"-"` // usually a *FormatError
+	Kind    Kind   `json:"kind"`    // the structure concerned
+	Block   int64  `json:"block"`   // or NoBlock
+	Offset  int64  `json:"offset"`  // in the file; for KindContent in the disk
+	Field   string `json:"field"`   // as the format names it
+	Message string `json:"message"` // what is wrong, in a sentence
+	Err     error  `json:"-"`       // usually a *FormatError
 }
 
 // Report is what [Verify] found.
 type Report struct {
-	Format   string    `json:"format"` // "zvhd2", "zvhd", or empty
-	Size     int64     `json:"size"`   // bytes of the disk
-	FileSize int64     `json:"file_size"`
-	Blocks   int64     `json:"blocks"`   // of the disk
-	Stored   int64     `json:"stored"`   // of these, found stored
-	Checked  int64     `json:"checked"`  // of these, payloads that decompress to a block
-	Compared bool      `json:"compared"` // with another disk
-	Problems []Problem `json:"problems"` // by file offset
-	Notes    []Problem `json:"notes"`    // tolerated: stale checksum, padding, waste
+	Format   string    `json:"format"`    // "zvhd2", "zvhd", or empty
+	Size     int64     `json:"size"`      // bytes of the disk
+	FileSize int64     `json:"file_size"` // bytes of the container
+	Blocks   int64     `json:"blocks"`    // of the disk
+	Stored   int64     `json:"stored"`    // of these, found stored
+	Checked  int64     `json:"checked"`   // of these, payloads that decompress to a block
+	Compared bool      `json:"compared"`  // with another disk
+	Problems []Problem `json:"problems"`  // by file offset
+	Notes    []Problem `json:"notes"`     // tolerated: stale checksum, padding, waste
 }
 
 // OK reports whether nothing is wrong. Notes do not count.
@@ -83,11 +83,6 @@ func Verify(ctx context.Context, ra io.ReaderAt, size int64, opts ...Option) (*R
 		slices.SortStableFunc(list, func(a, b Problem) int { return int(min(max(a.Offset-b.Offset, -1), 1)) })
 	}
 	return v.rep, nil
-}
-
-// Verify is the function [Verify] for an open container.
-func (r *Reader) Verify(ctx context.Context, opts ...Option) (*Report, error) {
-	return Verify(ctx, r.ra, r.size, opts...)
 }
 
 // add files err as a problem and returns nil, or returns err if it is not

@@ -10,7 +10,7 @@ import (
 // value of a matching field matches everything.
 type Fault struct {
 	Service string // OBS, IMS or IAM
-	Method  string
+	Method  string // of HTTP
 	Path    string // a part of the path
 	Query   string // a part of the raw query
 	Nth     int    // the first matching request that is hit, counted from 1 and whether or not another fault hit it; 0 is 1
@@ -21,11 +21,11 @@ type Fault struct {
 	Drop       bool          // act, then close the connection without an answer
 	Status     int           // answer this without acting; with Drop, after acting
 	Code       string        // of that answer: IMG.xxxx, APIGW.xxxx or an OBS code
-	Message    string
-	RetryAfter string // header of that answer
+	Message    string        // of that answer
+	RetryAfter string        // header of that answer
 
 	JobCode   string // the job that this request starts fails with this code
-	JobReason string
+	JobReason string // and for this reason
 }
 
 // FlowControl is the fault of a service that refuses count creations for the moment.

@@ -20,39 +20,44 @@ type Image struct {
 	ID                  string            `json:"id"`
 	Name                string            `json:"name"`
 	Description         string            `json:"description"`
-	Status              string            `json:"status"` // queued, active
-	Type                string            `json:"type"`   // ECS, BMS, DataImage
-	OSVersion           string            `json:"os_version"`
-	OSType              string            `json:"os_type"`
-	Architecture        string            `json:"architecture"`
-	Firmware            string            `json:"firmware"`
-	License             string            `json:"license"`
+	Status              string            `json:"status"`       // queued, active
+	Type                string            `json:"type"`         // ECS, BMS, DataImage
+	OSVersion           string            `json:"os_version"`   // of system disks
+	OSType              string            `json:"os_type"`      // Linux, Windows
+	Architecture        string            `json:"architecture"` // x86, arm
+	Firmware            string            `json:"firmware"`     // bios, uefi
+	License             string            `json:"license"`      // platform, byol
 	EnterpriseProjectID string            `json:"enterprise_project_id"`
-	Tags                map[string]string `json:"tags"`
-	MinDisk             int               `json:"min_disk"`
-	Bucket              string            `json:"bucket"`
-	Key                 string            `json:"key"`
-	Format              string            `json:"format"` // raw, zvhd2
-	DiskSize            int64             `json:"disk_size"`
-	Created             time.Time         `json:"created"`
-	JobID               string            `json:"job_id"`
+	Tags                map[string]string `json:"tags"`      // by key, of either form of request
+	MinDisk             int               `json:"min_disk"`  // GB
+	Bucket              string            `json:"bucket"`    // of the object it is made of
+	Key                 string            `json:"key"`       // of that object
+	Format              string            `json:"format"`    // raw, zvhd2
+	DiskSize            int64             `json:"disk_size"` // bytes
+	Created             time.Time         `json:"created"`   // by the server's clock
+	JobID               string            `json:"job_id"`    // of the job that makes it
 }
 
 // Job is a job of the service.
 type Job struct {
 	ID        string    `json:"id"`
 	Type      string    `json:"type"`
-	Status    string    `json:"status"` // INIT, RUNNING, SUCCESS, FAIL
-	Begin     time.Time `json:"begin"`
-	End       time.Time `json:"end"`
-	Percent   int       `json:"percent"`
-	ImageID   string    `json:"image_id"`
+	Status    string    `json:"status"`   // INIT, RUNNING, SUCCESS, FAIL
+	Begin     time.Time `json:"begin"`    // by the server's clock
+	End       time.Time `json:"end"`      // zero while it runs
+	Percent   int       `json:"percent"`  // 0 to 100
+	ImageID   string    `json:"image_id"` // of the image it makes
 	ImageName string    `json:"image_name"`
-	Code      string    `json:"code"`
-	Reason    string    `json:"reason"`
+	Code      string    `json:"code"`   // of its failure
+	Reason    string    `json:"reason"` // of its failure
 	Detail    string    `json:"detail"` // the nested reason
-	FailWith  string    `json:"fail_with,omitempty"`
-	FailWhy   string    `json:"fail_why,omitempty"`
+}
+
+// jobState is a job as it is kept.
+type jobState struct {
+	Job
+	FailWith string `json:"fail_with,omitempty"` // the code and reason that a fault gave it
+	FailWhy  string `json:"fail_why,omitempty"`
 }
 
 type imsService struct {
@@ -63,11 +68,11 @@ type imsService struct {
 
 	mu     sync.Mutex // guards what follows and the structs in it
 	images map[string]*Image
-	jobs   map[string]*Job
+	jobs   map[string]*jobState
 }
 
 func newIMS(ctx context.Context, s *Server) (*imsService, error) {
-	m := &imsService{Server: s, ctx: ctx, dir: s.store.path("ims"), images: map[string]*Image{}, jobs: map[string]*Job{}}
+	m := &imsService{Server: s, ctx: ctx, dir: s.store.path("ims"), images: map[string]*Image{}, jobs: map[string]*jobState{}}
 	for _, d := range []string{"images", "jobs"} {
 		if err := os.MkdirAll(s.store.path("ims", d), 0o755); err != nil {
 			return nil, fmt.Errorf("imstest: make state directory: %w", err)
@@ -77,7 +82,7 @@ func newIMS(ctx context.Context, s *Server) (*imsService, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m, eachJSON(s.store.path("ims", "jobs"), func(j *Job) error { m.jobs[j.ID] = j; return nil })
+	return m, eachJSON(s.store.path("ims", "jobs"), func(j *jobState) error { m.jobs[j.ID] = j; return nil })
 }
 
 func (m *imsService) imageFile(id string) string { return m.store.path("ims", "images", id+".json") }

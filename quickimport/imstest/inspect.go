@@ -10,8 +10,8 @@ import (
 
 // Object is an object of the store.
 type Object struct {
-	Key, ETag, StorageClass string
-	Size                    int64
+	Key, ETag, StorageClass string // ETag without quotes
+	Size                    int64  // bytes
 	Modified                time.Time
 }
 
@@ -19,7 +19,7 @@ type Object struct {
 type Upload struct {
 	Bucket, Key, ID string
 	Initiated       time.Time
-	Parts           int
+	Parts           int // how many there are
 }
 
 // OBSEndpoint returns the base URL of the object store.
@@ -118,7 +118,7 @@ func (s *Server) Jobs() []Job {
 	defer s.ims.mu.Unlock()
 	out := []Job{}
 	for _, j := range s.ims.jobs {
-		out = append(out, *j)
+		out = append(out, j.Job)
 	}
 	sort.Slice(out, func(i, j int) bool {
 		if !out[i].Begin.Equal(out[j].Begin) {
@@ -143,21 +143,6 @@ func (s *Server) Objects(bucket string) []Object {
 		out = append(out, Object{Key: k, ETag: o.ETag, StorageClass: o.StorageClass, Size: o.Size, Modified: o.Modified})
 	}
 	return out
-}
-
-// ObjectReader reads a stored object at any offset.
-type ObjectReader interface {
-	io.ReaderAt
-	io.Closer
-}
-
-// OpenObject opens an object as it is now; the caller closes it.
-func (s *Server) OpenObject(bucket, key string) (ObjectReader, int64, error) {
-	r, err := s.store.open(bucket, key)
-	if err != nil {
-		return nil, 0, err
-	}
-	return r, r.Size, nil
 }
 
 // ReadObject returns an object's bytes.

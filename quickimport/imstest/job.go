@@ -49,8 +49,8 @@ func (m *imsService) create(body []byte, f *Fault) (any, *apiError) {
 	if e := m.checkObject(img); e != nil {
 		return nil, e
 	}
-	job := &Job{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Type: "imsImportImageJob", Status: "INIT",
-		Begin: m.clock().UTC(), ImageID: img.ID, ImageName: img.Name}
+	job := &jobState{Job: Job{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Type: "imsImportImageJob", Status: "INIT",
+		Begin: m.clock().UTC(), ImageID: img.ID, ImageName: img.Name}}
 	if q.data() {
 		job.Type = "imsImportDataImageJob"
 	}
@@ -66,7 +66,7 @@ func (m *imsService) create(body []byte, f *Fault) (any, *apiError) {
 }
 
 // admit records image and job, unless name or quota forbid it.
-func (m *imsService) admit(img *Image, job *Job) *apiError {
+func (m *imsService) admit(img *Image, job *jobState) *apiError {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, i := range m.images {
@@ -227,14 +227,14 @@ func (m *imsService) save(err error) {
 	}
 }
 
-func (m *imsService) update(j *Job, f func()) {
+func (m *imsService) update(j *jobState, f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f()
 	m.save(writeJSON(m.jobFile(j.ID), j, m.store.durable))
 }
 
-func (m *imsService) fail(j *Job, err error) {
+func (m *imsService) fail(j *jobState, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var ae *apiError
@@ -249,7 +249,7 @@ func (m *imsService) fail(j *Job, err error) {
 }
 
 // process reads the object as the service would to make a disk of it.
-func (m *imsService) process(j *Job, img *Image) error {
+func (m *imsService) process(j *jobState, img *Image) error {
 	if j.FailWith != "" {
 		return bad(j.FailWith, j.FailWhy)
 	}

@@ -9,13 +9,13 @@ import (
 
 // Defaults of a server.
 const (
-	DefaultRegion    = "test-region-1"
-	DefaultAccessKey = "TESTACCESSKEY0000000"
-	DefaultSecretKey = "test-secret-key-0123456789abcdefghijklmn"
-	DefaultToken     = "test-token"
-	DefaultProjectID = "0123456789abcdef0123456789abcdef"
-	DefaultBucket    = "images"
-	DefaultQuota     = 100000
+	DefaultRegion    = "test-region-1"                            // see WithRegion
+	DefaultAccessKey = "TESTACCESSKEY0000000"                     // see WithCredentials
+	DefaultSecretKey = "test-secret-key-0123456789abcdefghijklmn" // see WithCredentials
+	DefaultToken     = "test-token"                               // see WithToken
+	DefaultProjectID = "0123456789abcdef0123456789abcdef"         // the one project there is
+	DefaultBucket    = "images"                                   // see WithBucket
+	DefaultQuota     = 100000                                     // images; see WithQuota
 )
 
 type options struct {
@@ -93,11 +93,6 @@ func WithToken(token string) Option {
 // WithRegion sets the region of the services and of new buckets. Default: DefaultRegion.
 func WithRegion(region string) Option {
 	return needed("region", region, func(o *options) { o.region = region })
-}
-
-// WithProjectID sets the id of the region's project. Default: DefaultProjectID.
-func WithProjectID(id string) Option {
-	return needed("project id", id, func(o *options) { o.projectID = id })
 }
 
 // WithBucket adds a bucket to those that exist from the start. Default: DefaultBucket alone.

@@ -22,24 +22,24 @@ const maxBody = 1 << 20
 
 // Services, as they stand in Request and Fault.
 const (
-	OBS = "obs"
-	IMS = "ims"
-	IAM = "iam"
+	OBS = "obs" // object store
+	IMS = "ims" // image service
+	IAM = "iam" // identity service: the project lookup
 )
 
 // Request is a request that the server received.
 type Request struct {
-	Service   string
-	Time      time.Time
+	Service   string    // OBS, IMS or IAM
+	Time      time.Time // by the server's clock
 	Method    string
 	Host      string
 	Path      string
-	Query     string
+	Query     string // as it was sent
 	Header    http.Header
 	Length    int64  // Content-Length, -1 when unknown
 	Body      []byte // bodies of IMS and IAM requests only
 	Status    int    // of the answer; 0 when the connection was closed instead
-	RequestID string
+	RequestID string // that the answer carries
 }
 
 // Server is a test cloud. Its methods are safe for concurrent use.

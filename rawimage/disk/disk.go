@@ -28,8 +28,8 @@ type Disk struct {
 
 // Fact is something that an image says of itself beyond its disk.
 type Fact struct {
-	Name  string `json:"name"` // such as "cluster size"
-	Value string `json:"value"`
+	Name  string `json:"name"`  // such as "cluster size"
+	Value string `json:"value"` // as text, with its unit
 }
 
 // Open opens the image name, a regular file or a block device. A file that

@@ -25,11 +25,12 @@ var (
 // OpenError says which image could not be opened as what. Err is an error of the
 // format's package.
 type OpenError struct {
-	Name   string // "" for a source without a name
-	Format rawimage.Format
-	Err    error
+	Name   string          // "" for a source without a name
+	Format rawimage.Format // what it was taken for
+	Err    error           // of the format's package
 }
 
+// Error implements error.
 func (e *OpenError) Error() string {
 	// The format's package says its name itself, in most cases.
 	if text := e.Err.Error(); strings.HasPrefix(text, string(e.Format)+": ") {
@@ -45,11 +46,12 @@ func (e *OpenError) Unwrap() error { return e.Err }
 // read where it is. It is ErrUnsupported by errors.Is, and ErrCompressed where
 // OpenStream would do.
 type UnsupportedError struct {
-	Name   string // "" for a source without a name
-	Format rawimage.Format
+	Name   string          // "" for a source without a name
+	Format rawimage.Format // of the image
 	Inside rawimage.Format // what it was found in: gzip, xz, zstd, or ""
 }
 
+// Error implements error.
 func (e *UnsupportedError) Error() string {
 	name := named(e.Name)
 	switch {
@@ -70,11 +72,12 @@ func (e *UnsupportedError) Is(target error) bool {
 // SizeError: a stream has fewer or more bytes than it was opened for. It is
 // ErrSize by errors.Is.
 type SizeError struct {
-	Name string
-	Want int64 // bytes
-	Got  int64 // bytes it has, -1 if only known to be more
+	Name string // of the compressed file
+	Want int64  // bytes
+	Got  int64  // bytes it has, -1 if only known to be more
 }
 
+// Error implements error.
 func (e *SizeError) Error() string {
 	switch {
 	case e.Got < 0 && e.Want == MaxStreamSize:
@@ -91,12 +94,13 @@ func (e *SizeError) Is(target error) bool { return target == ErrSize }
 // StreamError: compressed data cannot be decompressed. It is ErrStream by
 // errors.Is, and Err.
 type StreamError struct {
-	Name   string
-	Format rawimage.Format
-	Offset int64 // in the disk, up to which it could be decompressed
-	Err    error
+	Name   string          // of the compressed file
+	Format rawimage.Format // gzip, xz or zstd
+	Offset int64           // in the disk, up to which it could be decompressed
+	Err    error           // of the decompressor
 }
 
+// Error implements error.
 func (e *StreamError) Error() string {
 	return fmt.Sprintf("disk: %s: %s data damaged or cut short after %d bytes of the disk: %v; fetch it again", e.Name, e.Format, e.Offset, e.Err)
 }

@@ -90,7 +90,7 @@ func openOVA(d *Disk, o *options) (io.ReaderAt, int64, error) {
 	if o.member != "" {
 		opts = append(opts, vmdk.WithMember(o.member))
 	}
-	r, err := vmdk.OpenOVA(d.file, d.file.Size(), opts...)
+	r, err := vmdk.NewOVAReader(d.file, d.file.Size(), opts...)
 	if err != nil {
 		return nil, 0, err
 	}

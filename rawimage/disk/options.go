@@ -14,7 +14,7 @@ type options struct {
 	member     string
 	beside     string // of a VMDK descriptor; set by Open
 	size       int64
-	progress   func(read, total int64)
+	progress   func(Progress)
 }
 
 // Option configures Open, New and OpenStream.
@@ -80,10 +80,15 @@ func WithSize(n int64) Option {
 	}
 }
 
+// Progress says how far OpenStream has come in counting, in bytes of the
+// compressed file.
+type Progress struct {
+	Done, Total int64 // bytes
+}
+
 // WithProgress has f called, a few times a second, while OpenStream goes through
-// the file to count: read bytes of total are done, both of the compressed file.
-// Default: none.
-func WithProgress(f func(read, total int64)) Option {
+// the file to count the bytes of its disk. Default: no calls.
+func WithProgress(f func(Progress)) Option {
 	return func(o *options) error {
 		o.progress = f
 		return nil

@@ -97,10 +97,10 @@ func openStream(ctx context.Context, file *rawimage.Image, name string, o *optio
 }
 
 // count finds the size by decompressing everything.
-func (s *Stream) count(ctx context.Context, r *run, progress func(read, total int64)) error {
+func (s *Stream) count(ctx context.Context, r *run, progress func(Progress)) error {
 	report := func() {
 		if progress != nil {
-			progress(r.in.read.Load(), s.file.Size())
+			progress(Progress{Done: r.in.read.Load(), Total: s.file.Size()})
 		}
 	}
 	buf := make([]byte, countStep)

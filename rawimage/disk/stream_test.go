@@ -92,10 +92,10 @@ func TestStream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			passes := 0
-			s, err := openStream(t, c.data, disk.WithProgress(func(read, total int64) {
+			s, err := openStream(t, c.data, disk.WithProgress(func(p disk.Progress) {
 				passes++
-				require.EqualValues(t, len(c.data), read)
-				require.EqualValues(t, len(c.data), total)
+				require.EqualValues(t, len(c.data), p.Done)
+				require.EqualValues(t, len(c.data), p.Total)
 			}))
 			require.NoError(t, err)
 			require.Equal(t, c.counted, passes == 1)

@@ -29,9 +29,10 @@ var (
 type FormatError struct {
 	Offset int64  // byte in the file that holds the value
 	Field  string // name of the value, as the specification has it
-	Err    error
+	Err    error  // what is wrong with it
 }
 
+// Error implements error.
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("qcow2: %s at offset %d: %s", e.Field, e.Offset, trim(e.Err))
 }
@@ -47,8 +48,8 @@ func (e *FormatError) Is(target error) bool {
 
 // What an image may need other files for, the Kind of a [ReferenceError].
 const (
-	KindBacking = "backing file"
-	KindData    = "external data file"
+	KindBacking = "backing file"       // holds what the image itself does not
+	KindData    = "external data file" // holds the clusters
 )
 
 // ReferenceError: an image needs another file. It is [ErrReference] by
@@ -59,6 +60,7 @@ type ReferenceError struct {
 	Err  error  // ErrReference: no directory was given; ErrOutside, ErrLoop, ErrUnsupported, fs.ErrNotExist, ...
 }
 
+// Error implements error.
 func (e *ReferenceError) Error() string {
 	if e.Err == ErrReference { //nolint:errorlint // the bare sentinel, not something that wraps it
 		return fmt.Sprintf("qcow2: image needs the %s %q, which is only opened in a directory given for it", e.Kind, e.Name)

@@ -9,27 +9,27 @@ import (
 type Info struct {
 	Version        int    // 2 or 3
 	Size           int64  // of the disk, as Reader.Size
-	HeaderSize     int64  // of the disk, as it stands in the header
+	DiskSize       int64  // what the header says: the last sector may not be whole
 	ClusterSize    int64  // 512 bytes to 2 MiB
 	SubclusterSize int64  // 0 without extended L2 entries
 	Compression    string // "zlib" or "zstd", of clusters that are compressed
-	RefcountBits   int
+	RefcountBits   int    // 1 to 64, width of a reference count
 
 	// Features names the bits that are set, of all three sets.
 	Features      []string
 	Dirty         bool // reference counts may be wrong; the disk is not
 	Corrupt       bool // damage was found by whoever had the image open
-	LazyRefcounts bool
-	ExtendedL2    bool
+	LazyRefcounts bool // reference counts may be written late
+	ExtendedL2    bool // clusters have 32 subclusters
 
-	ExternalData    bool // clusters are in an external data file
-	RawExternalData bool // which is a RAW image by itself
-	DataFile        string
-	BackingFile     string
+	ExternalData    bool   // clusters are in an external data file
+	RawExternalData bool   // which is a RAW image by itself
+	DataFile        string // name of that file, "" without one
+	BackingFile     string // "" without one
 	BackingFormat   string // "" when the image does not say
 
 	Snapshots     []Snapshot // the first 1024
-	SnapshotCount int
+	SnapshotCount int        // all of them
 }
 
 func (i *Info) clone() Info {
@@ -57,7 +57,7 @@ func newInfo(ra io.ReaderAt, size int64, h *header) (*Info, error) {
 	i := &Info{
 		Version:         h.version,
 		Size:            h.size,
-		HeaderSize:      int64(h.rawSize),
+		DiskSize:        int64(h.rawSize),
 		ClusterSize:     h.geo.clusterSize,
 		Compression:     "zlib",
 		RefcountBits:    1 << h.refcountOrder,

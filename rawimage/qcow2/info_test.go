@@ -88,7 +88,7 @@ func sameInfo(t *testing.T, dir string) {
 	i := open(t, filepath.Join(dir, "disk.qcow2")).Info()
 	d := q.Specific.Data
 	require.Equal(t, q.VirtualSize, i.Size)
-	require.Equal(t, q.VirtualSize, i.HeaderSize)
+	require.Equal(t, q.VirtualSize, i.DiskSize)
 	require.Equal(t, q.ClusterSize, i.ClusterSize)
 	require.Equal(t, q.BackingFile, i.BackingFile)
 	require.Equal(t, q.BackingFormat, i.BackingFormat)

@@ -199,7 +199,7 @@ func TestSizeNotOfSectors(t *testing.T) {
 	same(t, dir, false)
 	r := open(t, filepath.Join(dir, "disk.qcow2"))
 	require.Equal(t, int64(999936), r.Size())
-	require.Equal(t, int64(1000001), r.Info().HeaderSize)
+	require.Equal(t, int64(1000001), r.Info().DiskSize)
 }
 
 var _ qemutest.Image = (*qcow2.Reader)(nil)

@@ -22,7 +22,7 @@ type Snapshot struct {
 	ID, Name    string
 	Created     time.Time
 	DiskSize    int64 // 0 when the image does not say
-	VMStateSize int64
+	VMStateSize int64 // bytes; 0 without a machine's state
 }
 
 // readSnapshots lists the snapshot table, maxListed of it at most.

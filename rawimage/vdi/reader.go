@@ -14,19 +14,19 @@ type Subformat string
 
 // The subformats NewReader takes.
 const (
-	Dynamic Subformat = "dynamic"
-	Static  Subformat = "static"
+	Dynamic Subformat = "dynamic" // blocks as they were written
+	Static  Subformat = "static"  // room for all blocks from the start
 )
 
 // Info describes an image.
 type Info struct {
-	Subformat Subformat
-	Size      int64 // virtual size in bytes, of whole sectors
-	DiskSize  int64 // what the header says: VirtualBox may write any number
-	UUID      [16]byte
-	BlockSize int64
-	Blocks    int64 // in the disk
-	Stored    int64 // of those, in the file
+	Subformat Subformat // Dynamic or Static
+	Size      int64     // virtual size in bytes, of whole sectors
+	DiskSize  int64     // what the header says: VirtualBox may write any number
+	UUID      [16]byte  // of the image
+	BlockSize int64     // bytes
+	Blocks    int64     // in the disk
+	Stored    int64     // of those, in the file
 }
 
 // Reader is an open VDI. All methods are safe for concurrent use.

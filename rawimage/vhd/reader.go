@@ -15,22 +15,22 @@ type Subformat string
 
 // The subformats NewReader takes.
 const (
-	Fixed   Subformat = "fixed"
-	Dynamic Subformat = "dynamic"
+	Fixed   Subformat = "fixed"   // the disk byte for byte, then a footer
+	Dynamic Subformat = "dynamic" // blocks as they were written
 )
 
 // Info describes an image.
 type Info struct {
-	Subformat   Subformat
-	Size        int64  // virtual size in bytes
-	CurrentSize uint64 // what the footer calls the current size; Size may be the geometry's
-	Creator     string // four characters, such as "win ", "vpc " or "qem2"
-	Created     time.Time
-	UUID        [16]byte
-	Saved       bool  // the footer says the machine was suspended
-	BlockSize   int64 // 0 for a fixed disk
-	Blocks      int64 // in the disk, 0 for a fixed disk
-	Stored      int64 // of those, in the file
+	Subformat   Subformat // Fixed or Dynamic
+	Size        int64     // virtual size in bytes
+	CurrentSize uint64    // what the footer calls the current size; Size may be the geometry's
+	Creator     string    // four characters, such as "win ", "vpc " or "qem2"
+	Created     time.Time // as the footer says
+	UUID        [16]byte  // of the image
+	Saved       bool      // the footer says the machine was suspended
+	BlockSize   int64     // 0 for a fixed disk
+	Blocks      int64     // in the disk, 0 for a fixed disk
+	Stored      int64     // of those, in the file
 }
 
 // Reader is an open VHD. All methods are safe for concurrent use.

@@ -23,9 +23,10 @@ var (
 type FormatError struct {
 	Offset int64  // in the file, -1 where no one place is at fault
 	Field  string // the structure or field, such as "footer checksum"
-	Err    error
+	Err    error  // what is wrong with it
 }
 
+// Error implements error.
 func (e *FormatError) Error() string {
 	msg := strings.TrimPrefix(e.Err.Error(), "vhdx: ")
 	if e.Offset < 0 {

@@ -12,21 +12,21 @@ type Subformat string
 
 // The subformats NewReader takes.
 const (
-	Fixed   Subformat = "fixed"
-	Dynamic Subformat = "dynamic"
+	Fixed   Subformat = "fixed"   // room for all blocks from the start
+	Dynamic Subformat = "dynamic" // blocks as they were written
 )
 
 // Info describes an image.
 type Info struct {
-	Subformat      Subformat
-	Size           int64 // virtual size in bytes
-	BlockSize      int64
-	Blocks         int64 // in the disk
-	Stored         int64 // of those, in the file
-	LogicalSector  int   // bytes
-	PhysicalSector int   // bytes, 0 where it is not told
-	DiskID         [16]byte
-	Creator        string // such as "QEMU v7.2.0"
+	Subformat      Subformat // Fixed or Dynamic
+	Size           int64     // virtual size in bytes
+	BlockSize      int64     // bytes, 1 MiB to 256 MiB
+	Blocks         int64     // in the disk
+	Stored         int64     // of those, in the file
+	LogicalSector  int       // bytes
+	PhysicalSector int       // bytes, 0 where it is not told
+	DiskID         [16]byte  // a UUID, that of the disk
+	Creator        string    // such as "QEMU v7.2.0"
 	// Replayed is how many entries of the log were not in the file yet and were
 	// replayed in memory: its last writer did not close it.
 	Replayed int

@@ -25,7 +25,7 @@ func FuzzNewReader(f *testing.F) {
 		for _, open := range []func() (*vmdk.Reader, error){
 			func() (*vmdk.Reader, error) { return newReader(b) },
 			func() (*vmdk.Reader, error) { return newReader(b, vmdk.WithDir(dir)) },
-			func() (*vmdk.Reader, error) { return vmdk.OpenOVA(bytes.NewReader(b), int64(len(b))) },
+			func() (*vmdk.Reader, error) { return vmdk.NewOVAReader(bytes.NewReader(b), int64(len(b))) },
 		} {
 			r, err := open()
 			if err != nil {

@@ -11,7 +11,7 @@ type options struct {
 	maxTable int64
 }
 
-// Option configures NewReader and OpenOVA.
+// Option configures NewReader and NewOVAReader.
 type Option func(*options) error
 
 // WithDir names the directory in which the extents of a descriptor are looked

@@ -14,14 +14,14 @@ const maxMembers = 4096
 
 // Member is a file in an OVA.
 type Member struct {
-	Name   string
-	Offset int64 // of its first byte in the archive
-	Size   int64
+	Name   string // as in the archive
+	Offset int64  // of its first byte in the archive
+	Size   int64  // bytes
 }
 
-// OpenOVA opens the VMDK in the OVA (a tar archive) in the first size bytes of
+// NewOVAReader opens the VMDK in the OVA (a tar archive) in the first size bytes of
 // ra and reads it in place. An archive with several needs WithMember.
-func OpenOVA(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
+func NewOVAReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	o, err := newOptions(opts)
 	if err != nil {
 		return nil, err

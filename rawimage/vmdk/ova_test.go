@@ -49,7 +49,7 @@ func TestOVA(t *testing.T) {
 	require.NoError(t, err)
 	ovf := member{"vm.ovf", []byte("<Envelope/>")}
 	openOVA := func(b []byte, opts ...vmdk.Option) (*vmdk.Reader, error) {
-		return vmdk.OpenOVA(bytes.NewReader(b), int64(len(b)), opts...)
+		return vmdk.NewOVAReader(bytes.NewReader(b), int64(len(b)), opts...)
 	}
 
 	b := archive(t, ovf, member{"vm-disk1.VMDK", disk}, member{"vm.mf", []byte("SHA256")})
@@ -78,7 +78,7 @@ func TestOVA(t *testing.T) {
 	requireTyped(t, err, vmdk.ErrExternal)
 	_, err = openOVA(b, vmdk.WithDir("."))
 	require.Error(t, err)
-	_, err = vmdk.OpenOVA(qemutest.Failing{}, 4096)
+	_, err = vmdk.NewOVAReader(qemutest.Failing{}, 4096)
 	require.ErrorIs(t, err, iotest.ErrTimeout)
 	require.NotErrorIs(t, err, vmdk.ErrFormat)
 }
@@ -96,19 +96,19 @@ func TestLyingMembers(t *testing.T) {
 				sum += int(c)
 			}
 			copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
-			_, err := vmdk.OpenOVA(bytes.NewReader(b), int64(len(b)))
+			_, err := vmdk.NewOVAReader(bytes.NewReader(b), int64(len(b)))
 			requireTyped(t, err, vmdk.ErrFormat)
 		})
 	}
 	b := archive(t, member{"vm.vmdk", disk})
-	_, err := vmdk.OpenOVA(bytes.NewReader(b[:len(b)-4096]), int64(len(b)-4096))
+	_, err := vmdk.NewOVAReader(bytes.NewReader(b[:len(b)-4096]), int64(len(b)-4096))
 	requireTyped(t, err, vmdk.ErrFormat)
 }
 
 // Archives as other programs write them, and disks compressed once more.
 func TestArchives(t *testing.T) {
 	disk := tiny(t, "subformat=streamOptimized")
-	openOVA := func(b []byte) (*vmdk.Reader, error) { return vmdk.OpenOVA(bytes.NewReader(b), int64(len(b))) }
+	openOVA := func(b []byte) (*vmdk.Reader, error) { return vmdk.NewOVAReader(bytes.NewReader(b), int64(len(b))) }
 	long := strings.Repeat("a long directory/", 20) + "disk.vmdk"
 	for _, h := range []tar.Header{
 		{Name: "disk.vmdk", Format: tar.FormatUSTAR},

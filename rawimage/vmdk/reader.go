@@ -20,13 +20,13 @@ const (
 
 // Info describes an image.
 type Info struct {
-	CreateType string // such as "monolithicSparse" or "streamOptimized", "" where it is not told
-	Adapter    string // such as "lsilogic", "" where it is not told
-	Size       int64  // virtual size in bytes
-	Member     string // name in the OVA, "" outside one
-	Compressed bool   // an extent has compressed grains
-	Unclean    bool   // an extent was not closed by its last writer
-	Extents    []ExtentInfo
+	CreateType string       // such as "monolithicSparse" or "streamOptimized", "" where it is not told
+	Adapter    string       // such as "lsilogic", "" where it is not told
+	Size       int64        // virtual size in bytes
+	Member     string       // name in the OVA, "" outside one
+	Compressed bool         // an extent has compressed grains
+	Unclean    bool         // an extent was not closed by its last writer
+	Extents    []ExtentInfo // in the order of the disk
 }
 
 // ExtentInfo describes a piece of the disk.
@@ -34,8 +34,8 @@ type ExtentInfo struct {
 	Name   string // of the file, "" for the one given to NewReader
 	Kind   string // SPARSE, FLAT, VMFS or ZERO
 	Offset int64  // of its first byte on the disk
-	Size   int64
-	Grain  int64 // bytes, 0 for all but SPARSE
+	Size   int64  // bytes
+	Grain  int64  // bytes, 0 for all but SPARSE
 }
 
 // source is an extent's content, at offsets of the extent.

@@ -13,9 +13,10 @@ import (
 
 // cloudFlags name a cloud and the credentials for it.
 type cloudFlags struct {
-	region, project            string
-	ims, obs, iam              string
-	ak, sk, securityTok, token string
+	keyFlags
+	region, project string
+	ims, obs, iam   string
+	token           string
 }
 
 // cloudFlagNames contradict --local.
@@ -41,9 +42,7 @@ func (f *cloudFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.ims, "ims-endpoint", "", "URL of the image service (default https://ims.REGION.myhuaweicloud.com)")
 	fl.StringVar(&f.obs, "obs-endpoint", "", "URL of the object storage (default https://obs.REGION.myhuaweicloud.com)")
 	fl.StringVar(&f.iam, "iam-endpoint", "", "URL of the identity service (default https://iam.REGION.myhuaweicloud.com)")
-	fl.StringVar(&f.ak, "ak", "", "access key")
-	fl.StringVar(&f.sk, "sk", "", "secret key")
-	fl.StringVar(&f.securityTok, "security-token", "", "security token of temporary keys")
+	f.keyFlags.add(cmd, "access key")
 	fl.StringVar(&f.token, "token", "", "IAM token for the image service")
 }
 
@@ -52,10 +51,7 @@ func (f *cloudFlags) check() error {
 	if cmp.Or(f.region, os.Getenv("HW_REGION_NAME")) == "" {
 		return usagef("no region; use --region or set HW_REGION_NAME")
 	}
-	if f.ak == "" != (f.sk == "") {
-		return usagef("--ak and --sk belong together; give both")
-	}
-	return nil
+	return f.keyFlags.check()
 }
 
 // options are those that point a client at the cloud.
@@ -80,22 +76,14 @@ func (f *cloudFlags) options() []quickimport.Option {
 	return opts
 }
 
-// credentials are those of the flags, or of the environment where the flags
-// give no keys.
+// credentials are keys and token. With a token there need be no keys.
 func (f *cloudFlags) credentials() quickimport.CredentialsProvider {
-	env := quickimport.EnvCredentials()
 	return quickimport.CredentialsFunc(func(ctx context.Context) (quickimport.Credentials, error) {
-		c := quickimport.Credentials{AccessKey: f.ak, SecretKey: f.sk, SecurityToken: f.securityTok, Token: f.token}
-		if f.ak != "" {
-			return c, nil
+		c, err := f.keys(ctx)
+		if f.token != "" {
+			c.Token, err = f.token, nil
 		}
-		c, err := env.Credentials(ctx)
-		if err != nil && f.token == "" {
-			return c, err
-		}
-		c.Token = f.token
-		c.SecurityToken = cmp.Or(f.securityTok, c.SecurityToken)
-		return c, nil
+		return c, err
 	})
 }
 

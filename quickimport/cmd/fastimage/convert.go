@@ -195,11 +195,11 @@ func (s *source) decode(ctx context.Context, out *output, res *converted, opts .
 	res.FileSize = s.size()
 	switch {
 	case s.container != nil && out.std:
-		return zvhd2.DecodeTo(ctx, out.File, s.container, opts...)
+		return zvhd2.DecodeTo(ctx, out, s.container, opts...)
 	case s.container != nil:
 		return zvhd2.Decode(ctx, out.disk(), s.container, opts...)
 	case out.std:
-		return s.stream.DecodeTo(ctx, out.File, opts...)
+		return s.stream.DecodeTo(ctx, out, opts...)
 	}
 	return s.stream.Decode(ctx, out.disk(), opts...)
 }

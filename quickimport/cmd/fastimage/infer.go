@@ -43,7 +43,7 @@ of another size or with other data. Exit status 1 says that there is none; the
 closest is in the message then.
 
 With --json it prints one object: file, layouts, total (they are listed up to
-` + fmt.Sprint(bitmap.MaxInferred) + `), open (the parts in which they differ), weak (the image has too little data to
+64), open (the parts in which they differ), weak (the image has too little data to
 tell), closest (layout, differ_bytes, first_offset, bytes; null if there are
 layouts).`,
 		Example: `  fastimage bitmap infer disk.raw vendor.mf

@@ -218,7 +218,7 @@ func diskLines(in *info) []string {
 		lines = append(lines, fmt.Sprintf("hint          %s %s (%s)", h.Key, h.Value, h.Source))
 	}
 	for _, p := range d.Problems {
-		lines = append(lines, "problem       "+p.Error())
+		lines = append(lines, "problem       "+p.String())
 	}
 	return lines
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -17,38 +16,30 @@ const obsScheme = "obs://"
 
 // bucketFlags are those of the commands that work on a bucket alone.
 type bucketFlags struct {
-	endpoint, region  string
-	ak, sk, securityT string
+	keyFlags
+	endpoint, region string
 }
 
 func (f *bucketFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.endpoint, "endpoint", "", "URL of the object storage (default FASTIMAGE_OBS_ENDPOINT, else https://obs.REGION.myhuaweicloud.com)")
 	fl.StringVar(&f.region, "region", "", "region (default HW_REGION_NAME)")
-	fl.StringVar(&f.ak, "ak", "", "access key (default: environment, see 'fastimage import --help')")
-	fl.StringVar(&f.sk, "sk", "", "secret key")
-	fl.StringVar(&f.securityT, "security-token", "", "security token of temporary keys")
+	f.keyFlags.add(cmd, "access key (default: environment, see 'fastimage import --help')")
 }
 
 func (f *bucketFlags) client() (*uploader.Client, error) {
-	if (f.ak == "") != (f.sk == "") {
-		return nil, usagef("--ak and --sk belong together; give both")
+	if err := f.check(); err != nil {
+		return nil, err
 	}
-	var opts []uploader.ClientOption
+	opts := []uploader.ClientOption{uploader.WithCredentials(func(ctx context.Context) (uploader.Credentials, error) {
+		c, err := f.keys(ctx)
+		return uploader.Credentials{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SecurityToken: c.SecurityToken}, err
+	})}
 	if e := cmp.Or(f.endpoint, os.Getenv("FASTIMAGE_OBS_ENDPOINT")); e != "" {
 		opts = append(opts, uploader.WithEndpoint(e))
 	}
 	if r := cmp.Or(f.region, os.Getenv("HW_REGION_NAME")); r != "" {
 		opts = append(opts, uploader.WithRegion(r))
-	}
-	if f.ak != "" {
-		opts = append(opts, uploader.WithStaticCredentials(f.ak, f.sk, f.securityT))
-	} else {
-		env := quickimport.EnvCredentials()
-		opts = append(opts, uploader.WithCredentials(func(ctx context.Context) (uploader.Credentials, error) {
-			c, err := env.Credentials(ctx)
-			return uploader.Credentials{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SecurityToken: c.SecurityToken}, err
-		}))
 	}
 	c, err := uploader.NewClient(opts...)
 	if err != nil {

@@ -1,47 +1,35 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"golang.org/x/term"
 
+	"github.com/fastimage/fastimage/internal/atomicfile"
 	"github.com/fastimage/fastimage/rawimage"
 )
 
-// output is a file that appears under its name whole or not at all: it is
-// written under a temporary name in the same directory, synced, and renamed. A
-// RAW disk in a regular file goes to raw instead of File.
+// output is a file that appears under its name whole or not at all; standard
+// output, devices and pipes are written in place.
 type output struct {
-	*os.File
-	raw    *rawimage.Writer
+	place  *os.File         // what is written in place
+	file   *atomicfile.File // a file that is written in sequence
+	raw    *rawimage.Writer // a RAW disk in a file
 	target string
-	temp   string // empty when written in place: standard output, a device
 	force  bool
 	std    bool
-
-	written, begun int64 // bytes; of these, on their way to the disk
 }
 
-// writebackEvery is how much is written before the system is asked to begin
-// with it: a file of 300 MB is flushed a second faster for it.
-const writebackEvery = 8 << 20
-
-// Write writes to File in sequence.
+// Write writes in sequence to anything but a RAW disk in a file.
 func (o *output) Write(p []byte) (int, error) {
-	n, err := o.File.Write(p)
-	o.written += int64(n)
-	if o.temp != "" && o.written-o.begun >= writebackEvery {
-		startWriteback(o.File, o.begun, o.written-o.begun)
-		o.begun = o.written
+	if o.file != nil {
+		return o.file.Write(p)
 	}
-	return n, err
+	return o.place.Write(p)
 }
 
 // create opens the output for name. "-" is standard output. An existing file
@@ -56,7 +44,7 @@ func (a *app) create(name, source string, force bool, rawSize int64) (*output, e
 		if term.IsTerminal(int(f.Fd())) {
 			return nil, hintf("standard output is a terminal; send it to a file or a pipe")
 		}
-		return &output{File: f, target: name, std: true}, nil
+		return &output{place: f, target: name, std: true}, nil
 	}
 	st, err := os.Stat(name)
 	switch {
@@ -75,7 +63,7 @@ func (a *app) create(name, source string, force bool, rawSize int64) (*output, e
 		if err != nil {
 			return nil, err
 		}
-		return &output{File: f, target: name}, nil
+		return &output{place: f, target: name}, nil
 	}
 	// Through a symbolic link the file it points at is replaced.
 	target := name
@@ -86,12 +74,8 @@ func (a *app) create(name, source string, force bool, rawSize int64) (*output, e
 		raw, err := rawimage.Create(target, rawSize)
 		return &output{raw: raw, target: target, force: force}, err
 	}
-	temp := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+"."+rand.Text()[:8]+".tmp")
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666)
-	if err != nil {
-		return nil, err
-	}
-	return &output{File: f, target: target, temp: temp, force: force}, nil
+	file, err := atomicfile.Create(target)
+	return &output{file: file, target: target, force: force}, err
 }
 
 func sameFile(st fs.FileInfo, source string) bool {
@@ -104,93 +88,36 @@ func (o *output) disk() io.WriterAt {
 	if o.raw != nil {
 		return o.raw
 	}
-	return o.File
+	return o.place
 }
 
-// doneRaw is done for a RAW disk in a file.
-func (o *output) doneRaw(err error) error {
-	switch {
-	case err != nil:
-		return errors.Join(err, o.raw.Abort())
-	case o.force:
-		return o.raw.Commit()
-	}
-	if err = o.raw.CommitNew(); errors.Is(err, fs.ErrExist) {
-		return o.appeared()
-	}
-	return err
-}
-
-func (o *output) appeared() error {
-	return hintf("%s appeared meanwhile; remove it, choose another name, or overwrite it with -f", o.target)
+// pending is a file that has no name yet.
+type pending interface {
+	Commit() error    // replaces a file of the name
+	CommitNew() error // leaves such a file as it is
+	Abort() error
 }
 
 // done finishes the output. With err nil the file gets its name; otherwise,
 // or if that fails, the temporary file is removed.
 func (o *output) done(err error) error {
-	if o.std {
+	var p pending = o.file
+	switch {
+	case o.std:
 		return err
-	}
-	if o.raw != nil {
-		return o.doneRaw(err)
-	}
-	if o.temp == "" {
-		return errors.Join(err, o.Close())
-	}
-	if err == nil {
-		err = o.Sync()
-	}
-	if cerr := o.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = o.publish()
+	case o.place != nil:
+		return errors.Join(err, o.place.Close())
+	case o.raw != nil:
+		p = o.raw
 	}
 	if err != nil {
-		// The reason for failing matters more than a leftover that cannot
-		// be removed, but the user has to know of it.
-		if rerr := os.Remove(o.temp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			return fmt.Errorf("%w (and %s could not be removed: %v)", err, o.temp, rerr)
-		}
+		return errors.Join(err, p.Abort())
+	}
+	if o.force {
+		return p.Commit()
+	}
+	if err = p.CommitNew(); errors.Is(err, fs.ErrExist) {
+		return hintf("%s appeared meanwhile; remove it, choose another name, or overwrite it with -f", o.target)
 	}
 	return err
-}
-
-func (o *output) publish() error {
-	if !o.force {
-		// A hard link fails when the name has been taken meanwhile; a
-		// rename would replace that file.
-		switch err := os.Link(o.temp, o.target); {
-		case err == nil:
-			if err := os.Remove(o.temp); err != nil {
-				return err
-			}
-			return syncDir(filepath.Dir(o.target))
-		case errors.Is(err, fs.ErrExist):
-			return o.appeared()
-		}
-		// No hard links here (FAT, some network file systems).
-		if _, err := os.Lstat(o.target); err == nil {
-			return o.appeared()
-		}
-	}
-	if err := os.Rename(o.temp, o.target); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(o.target))
-}
-
-// syncDir makes the new name durable where directories can be synced.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil // writable but not readable: the rename stands
-	}
-	defer d.Close()
-	// Some file systems refuse to sync a directory; the file itself is safe.
-	_ = d.Sync()
-	return nil
 }

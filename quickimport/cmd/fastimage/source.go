@@ -113,8 +113,8 @@ func (a *app) open(ctx context.Context, name string, flags *sourceFlags) (*sourc
 func (a *app) openPacked(ctx context.Context, name string, opts []diskimage.Option) (*source, error) {
 	show := a.progress()
 	defer show.finish()
-	opts = append(opts, diskimage.WithProgress(func(read, total int64) {
-		show.show(step{phase: "count", done: read, total: total})
+	opts = append(opts, diskimage.WithProgress(func(p diskimage.Progress) {
+		show.show(step{phase: "count", done: p.Done, total: p.Total})
 	}))
 	s, err := diskimage.OpenStream(ctx, name, opts...)
 	if err != nil {

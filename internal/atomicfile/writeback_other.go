@@ -1,6 +1,6 @@
 //go:build !linux
 
-package rawimage
+package atomicfile
 
 import "os"
 

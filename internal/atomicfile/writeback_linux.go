@@ -1,4 +1,4 @@
-package main
+package atomicfile
 
 import (
 	"os"
@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startWriteback has the system begin to write a range of a file, so that the
-// flush at the end does not wait for all of it.
+// startWriteback has the system begin to write what was just written, so that
+// the flush at the end does not wait for all of it.
 func startWriteback(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE) // where it fails the flush does it
 }

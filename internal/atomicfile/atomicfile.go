@@ -1,0 +1,119 @@
+package atomicfile
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+)
+
+// writebackEvery is how much Write takes before the system is asked to begin
+// with it: a file of 300 MB is flushed a second faster for it.
+const writebackEvery = 8 << 20
+
+// File is a file that has no name yet. It ends with one call of Commit, CommitNew
+// or Abort. Before that WriteAt may be called concurrently.
+type File struct {
+	file *os.File
+	name string
+
+	written, begun int64 // by Write, in bytes; of these, on their way to the disk
+}
+
+// Create begins a file that Commit will put under name.
+func Create(name string) (*File, error) {
+	temp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+rand.Text()[:8]+".tmp")
+	// Not os.CreateTemp: that would give the file its mode of 0600.
+	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	return &File{name: name, file: f}, nil
+}
+
+// Truncate sets the size.
+func (f *File) Truncate(size int64) error { return f.file.Truncate(size) }
+
+// Write writes in sequence, from the start of the file.
+func (f *File) Write(p []byte) (int, error) {
+	n, err := f.file.Write(p)
+	f.written += int64(n)
+	if f.written-f.begun >= writebackEvery {
+		startWriteback(f.file, f.begun, f.written-f.begun)
+		f.begun = f.written
+	}
+	return n, err
+}
+
+// WriteAt writes p at off.
+func (f *File) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.file.WriteAt(p, off)
+	startWriteback(f.file, off, int64(n))
+	return n, err
+}
+
+// Commit gives the file its name and replaces one that has it. After an error
+// of anything before that the temporary file is gone.
+func (f *File) Commit() error { return f.commit(os.Rename) }
+
+// CommitNew is Commit for a name that must not be taken: a file of that name
+// stays as it is, and the error matches fs.ErrExist.
+func (f *File) CommitNew() error { return f.commit(renameNew) }
+
+func (f *File) commit(rename func(from, to string) error) error {
+	if err := f.file.Sync(); err != nil {
+		return errors.Join(err, f.Abort())
+	}
+	temp := f.file.Name()
+	if err := f.file.Close(); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	if err := rename(temp, f.name); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return syncDir(filepath.Dir(f.name))
+}
+
+// Abort removes what was written.
+func (f *File) Abort() error {
+	return errors.Join(f.file.Close(), os.Remove(f.file.Name()))
+}
+
+// renameNew renames without replacing: a hard link fails when the name is taken.
+func renameNew(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil {
+		return os.Remove(from)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// No hard links here (FAT, some network file systems).
+	if _, err := os.Lstat(to); err == nil {
+		return &fs.PathError{Op: "rename", Path: to, Err: fs.ErrExist}
+	}
+	return os.Rename(from, to)
+}
+
+// syncDir makes the new name durable where directories can be synced: Windows
+// and some file systems have no such thing.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // writable but not readable: the rename stands
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close() // read only
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}

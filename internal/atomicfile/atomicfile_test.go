@@ -1,0 +1,103 @@
+package atomicfile_test
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/internal/atomicfile"
+)
+
+// begin writes in both ways, more than is handed to the system at once.
+func begin(t *testing.T, name string, content []byte) *atomicfile.File {
+	t.Helper()
+	f, err := atomicfile.Create(name)
+	require.NoError(t, err)
+	require.NoError(t, f.Truncate(int64(len(content))))
+	half := len(content) / 2
+	for part := range slices.Chunk(content[:half], 1<<20) {
+		_, err = f.Write(part)
+		require.NoError(t, err)
+	}
+	_, err = f.WriteAt(content[half:], int64(half))
+	require.NoError(t, err)
+	return f
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+func TestFile(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcdef"), 20<<20/16)
+	for _, tt := range []struct {
+		name     string
+		end      func(*atomicfile.File) error
+		old      bool // the name is taken
+		replaced bool
+		err      error
+	}{
+		{"commit", (*atomicfile.File).Commit, false, true, nil},
+		{"commit over another", (*atomicfile.File).Commit, true, true, nil},
+		{"commit new", (*atomicfile.File).CommitNew, false, true, nil},
+		{"commit new over another", (*atomicfile.File).CommitNew, true, false, fs.ErrExist},
+		{"abort", (*atomicfile.File).Abort, true, false, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			name := filepath.Join(dir, "file")
+			if tt.old {
+				require.NoError(t, os.WriteFile(name, []byte("old"), 0o600))
+			}
+			f := begin(t, name, content)
+			require.ErrorIs(t, tt.end(f), tt.err)
+			require.Equal(t, []string{"file"}, names(t, dir), "no temporary file is left")
+			got, err := os.ReadFile(name)
+			require.NoError(t, err)
+			want := []byte("old")
+			if tt.replaced {
+				want = content
+			}
+			require.True(t, bytes.Equal(want, got))
+		})
+	}
+}
+
+func TestNoDirectory(t *testing.T) {
+	_, err := atomicfile.Create(filepath.Join(t.TempDir(), "none", "file"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// What cannot be renamed is removed.
+func TestFailedRename(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "file")
+	f := begin(t, name, []byte("new"))
+	require.NoError(t, os.Mkdir(name, 0o700))
+	require.Error(t, f.Commit())
+	require.Equal(t, []string{"file"}, names(t, dir))
+}
+
+// A directory that can be written and not read takes a file.
+func TestUnreadableDirectory(t *testing.T) {
+	if runtime.GOOS == "windows" || os.Getuid() == 0 {
+		t.Skip("permissions do not apply")
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o300))
+	defer os.Chmod(dir, 0o700) // so that it can be removed
+	require.NoError(t, begin(t, filepath.Join(dir, "file"), []byte("new")).Commit())
+}
