@@ -47,7 +47,7 @@ func Create(name string, size int64) (*Writer, error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, &OpenError{Name: name, Err: cause(err)}
 	}
-	f, err := atomicfile.Create(name)
+	f, err := atomicfile.Create(name, 0o666)
 	if err != nil {
 		return nil, &OpenError{Name: name, Err: cause(err)}
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -29,11 +30,14 @@ type Credentials struct {
 	Expires       time.Time // zero: they do not end
 }
 
-// String hides the secrets.
+// String names the access key and no secret.
 func (c Credentials) String() string { return "Credentials(" + c.AccessKey + ")" }
 
-// GoString hides the secrets from %#v too.
-func (c Credentials) GoString() string { return c.String() }
+// Format prints what String does, whatever the verb, so that no log shows a secret.
+func (c Credentials) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// MarshalText keeps the secrets out of JSON and of structured logs.
+func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // CredentialsFunc provides credentials. It is asked once, and again shortly
 // before they end or when the service calls them expired. It must be safe for

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -92,8 +93,13 @@ func TestClientOptions(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "eu-de", c.Region())
 	assert.False(t, c.PathStyle())
-	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", uploader.Credentials{SecretKey: "hidden"},
-		uploader.Credentials{SecretKey: "hidden"}, uploader.Credentials{SecretKey: "hidden"}), "hidden")
+	keys := uploader.Credentials{AccessKey: "AK", SecretKey: "hidden", SecurityToken: "hidden"}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("keys", "keys", keys, "inside", struct{ C *uploader.Credentials }{&keys})
+	slog.New(slog.NewTextHandler(&log, nil)).Info("keys", "keys", keys)
+	log.WriteString(fmt.Sprintf("%v %+v %#v %s %q %d", keys, keys, keys, keys, keys, keys))
+	assert.Contains(t, log.String(), "Credentials(AK)")
+	assert.NotContains(t, log.String(), "hidden")
 }
 
 // TestCredentialsAgain: keys that end in the middle are asked for again.

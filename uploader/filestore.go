@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/fastimage/fastimage/internal/atomicfile"
 )
 
 // FileStore is a Store in a directory: a file per upload, mode 0600, replaced
@@ -97,25 +99,14 @@ func (f *FileStore) Save(_ context.Context, name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(f.dir, name+".tmp-*") // made with mode 0600
+	file, err := atomicfile.Create(p, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := writeSync(tmp, data); err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
+	if _, err := file.Write(data); err != nil {
+		return errors.Join(err, file.Abort())
 	}
-	if err := os.Rename(tmp.Name(), p); err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return nil
-}
-
-func writeSync(f *os.File, data []byte) error {
-	_, err := f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return file.Commit()
 }
 
 // Remove implements Store. Temporary files of a process that died while saving
@@ -125,12 +116,8 @@ func (f *FileStore) Remove(_ context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	left, _ := filepath.Glob(filepath.Join(f.dir, name+".tmp-*"))
-	for _, l := range left {
-		_ = os.Remove(l)
-	}
 	if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return nil
+	return atomicfile.Sweep(p)
 }

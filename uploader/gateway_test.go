@@ -78,8 +78,9 @@ func findGateway(t testing.TB) string {
 	return ""
 }
 
-// gateway starts a real S3 server with a bucket.
-func gateway(t testing.TB) site {
+// gateway starts a real S3 server with a bucket; options are those of its posix
+// backend.
+func gateway(t testing.TB, options ...string) site {
 	t.Helper()
 	bin := findGateway(t)
 	dir := t.TempDir()
@@ -89,7 +90,7 @@ func gateway(t testing.TB) site {
 	addr := l.Addr().String()
 	require.NoError(t, l.Close())
 	var log bytes.Buffer
-	cmd := exec.Command(bin, "--port", addr, "--quiet", "posix", dir)
+	cmd := exec.Command(bin, append(append([]string{"--port", addr, "--quiet", "posix"}, options...), dir)...)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+testAK, "ROOT_SECRET_KEY="+testSK)
 	cmd.Stdout, cmd.Stderr = &log, &log
 	require.NoError(t, cmd.Start())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 )
 
@@ -23,15 +24,36 @@ type File struct {
 	written, begun int64 // by Write, in bytes; of these, on their way to the disk
 }
 
-// Create begins a file that Commit will put under name.
-func Create(name string) (*File, error) {
-	temp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+rand.Text()[:8]+".tmp")
-	// Not os.CreateTemp: that would give the file its mode of 0600.
-	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+// Create begins a file that Commit will put under name, with the mode perm less
+// the process's umask.
+func Create(name string, perm fs.FileMode) (*File, error) {
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(name), temporary(name, rand.Text()[:8])), os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return nil, err
 	}
 	return &File{name: name, file: f}, nil
+}
+
+// temporary is what a file that will be name is called before.
+func temporary(name, random string) string {
+	return "." + filepath.Base(name) + "." + random + ".tmp"
+}
+
+// Sweep removes what processes that died while they wrote name left of it. No
+// other may be writing it.
+func Sweep(name string) error {
+	dir := filepath.Dir(name)
+	entries, err := os.ReadDir(dir)
+	// Not filepath.Glob, to which some characters of a name are a pattern.
+	const random = "????????"
+	head, tail, _ := strings.Cut(temporary(name, random), random)
+	for _, e := range entries {
+		n := e.Name()
+		if len(n) == len(head+random+tail) && strings.HasPrefix(n, head) && strings.HasSuffix(n, tail) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, n)))
+		}
+	}
+	return err
 }
 
 // Truncate sets the size.

@@ -17,7 +17,7 @@ import (
 // begin writes in both ways, more than is handed to the system at once.
 func begin(t *testing.T, name string, content []byte) *atomicfile.File {
 	t.Helper()
-	f, err := atomicfile.Create(name)
+	f, err := atomicfile.Create(name, 0o666)
 	require.NoError(t, err)
 	require.NoError(t, f.Truncate(int64(len(content))))
 	half := len(content) / 2
@@ -77,7 +77,7 @@ func TestFile(t *testing.T) {
 }
 
 func TestNoDirectory(t *testing.T) {
-	_, err := atomicfile.Create(filepath.Join(t.TempDir(), "none", "file"))
+	_, err := atomicfile.Create(filepath.Join(t.TempDir(), "none", "file"), 0o666)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
@@ -100,4 +100,29 @@ func TestUnreadableDirectory(t *testing.T) {
 	require.NoError(t, os.Chmod(dir, 0o300))
 	defer os.Chmod(dir, 0o700) // so that it can be removed
 	require.NoError(t, begin(t, filepath.Join(dir, "file"), []byte("new")).Commit())
+}
+
+// What a process left that died goes, and nothing else: not in a directory whose
+// name is a pattern either.
+func TestSweep(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a[b]*")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	name := filepath.Join(dir, "file")
+	dead := begin(t, name, []byte("dead"))
+	other := begin(t, filepath.Join(dir, "file.json"), []byte("alive"))
+	require.NoError(t, os.WriteFile(name, []byte("whole"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".file.1.tmp"), nil, 0o600))
+	if runtime.GOOS == "windows" {
+		require.NoError(t, dead.Abort()) // an open file cannot be removed there
+	}
+	require.NoError(t, atomicfile.Sweep(name))
+	require.NoError(t, other.Commit())
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	var left []string
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	require.Equal(t, []string{".file.1.tmp", "file", "file.json"}, left)
+	_ = dead.Abort() // closes it
 }

@@ -74,7 +74,7 @@ func (a *app) create(name, source string, force bool, rawSize int64) (*output, e
 		raw, err := rawimage.Create(target, rawSize)
 		return &output{raw: raw, target: target, force: force}, err
 	}
-	file, err := atomicfile.Create(target)
+	file, err := atomicfile.Create(target, 0o666)
 	return &output{file: file, target: target, force: force}, err
 }
 
