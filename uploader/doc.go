@@ -45,7 +45,7 @@
 // At most (concurrency+1) part sizes for a stream, concurrency part sizes for
 // an io.ReaderAt, whatever the size of the object. The Go runtime lets garbage
 // grow to as much again (GOGC), so that a process peaks below twice that and
-// 32 MiB. A stream that can become 1 TiB has parts of 105 MiB; a smaller bound
+// 48 MiB. A stream that can become 1 TiB has parts of 105 MiB; a smaller bound
 // makes them smaller.
 //
 // # Security
