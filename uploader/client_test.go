@@ -6,8 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -72,6 +75,43 @@ func TestRequestForm(t *testing.T) {
 	}
 }
 
+// TestPathStyle: what a caller chooses wins over what the host's name suggests.
+func TestPathStyle(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		rec := &recorder{}
+		c, err := uploader.NewClient(uploader.WithRegion("r"), uploader.WithEndpoint("https://s3.example.com"),
+			uploader.WithStaticCredentials("AK", "SK", ""), uploader.WithTransport(rec), uploader.WithPathStyle(on))
+		require.NoError(t, err)
+		assert.Equal(t, on, c.PathStyle())
+		_, err = c.PutObject(context.Background(), "images", "k", []byte("hello"))
+		require.NoError(t, err)
+		want := map[bool]string{true: "https://s3.example.com/images/k", false: "https://images.s3.example.com/k"}
+		assert.Equal(t, want[on], rec.reqs[0].URL.String())
+	}
+}
+
+// TestRootCAs: a service is trusted with the authorities that are given, and
+// with no others.
+func TestRootCAs(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("ETag", "x") }))
+	defer srv.Close()
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of the handshake that fails
+	ours := x509.NewCertPool()
+	ours.AddCert(srv.Certificate())
+	for _, pool := range []*x509.CertPool{ours, x509.NewCertPool()} {
+		c, err := uploader.NewClient(uploader.WithRegion("r"), uploader.WithEndpoint(srv.URL), uploader.WithRootCAs(pool),
+			uploader.WithStaticCredentials("AK", "SK", ""), uploader.WithRetries(1, time.Millisecond, time.Millisecond))
+		require.NoError(t, err)
+		_, err = c.HeadObject(context.Background(), "images", "k")
+		if pool == ours {
+			require.NoError(t, err)
+		} else {
+			var unknown x509.UnknownAuthorityError
+			require.ErrorAs(t, err, &unknown)
+		}
+	}
+}
+
 func TestClientOptions(t *testing.T) {
 	creds := uploader.WithStaticCredentials("AK", "SK", "")
 	for name, opts := range map[string][]uploader.ClientOption{
@@ -94,12 +134,12 @@ func TestClientOptions(t *testing.T) {
 	assert.Equal(t, "eu-de", c.Region())
 	assert.False(t, c.PathStyle())
 	keys := uploader.Credentials{AccessKey: "AK", SecretKey: "hidden", SecurityToken: "hidden"}
-	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("keys", "keys", keys, "inside", struct{ C *uploader.Credentials }{&keys})
-	slog.New(slog.NewTextHandler(&log, nil)).Info("keys", "keys", keys)
-	log.WriteString(fmt.Sprintf("%v %+v %#v %s %q %d", keys, keys, keys, keys, keys, keys))
-	assert.Contains(t, log.String(), "Credentials(AK)")
-	assert.NotContains(t, log.String(), "hidden")
+	var text bytes.Buffer
+	slog.New(slog.NewJSONHandler(&text, nil)).Info("keys", "keys", keys, "inside", struct{ C *uploader.Credentials }{&keys})
+	slog.New(slog.NewTextHandler(&text, nil)).Info("keys", "keys", keys)
+	text.WriteString(fmt.Sprintf("%v %+v %#v %s %q %d", keys, keys, keys, keys, keys, keys))
+	assert.Contains(t, text.String(), "Credentials(AK)")
+	assert.NotContains(t, text.String(), "hidden")
 }
 
 // TestCredentialsAgain: keys that end in the middle are asked for again.

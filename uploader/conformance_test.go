@@ -51,6 +51,7 @@ func conformance(t *testing.T, s site) {
 		{"Sparse", testSparse},
 		{"Small", testSmall},
 		{"Probes", testProbes},
+		{"Options", testOptions},
 		{"BadInput", testBadInput},
 		{"Object", testObject},
 		{"Stale", testStale},
@@ -138,6 +139,26 @@ func testSmall(t *testing.T, s site) {
 	require.NoError(t, c.DeleteObject(ctx, s.bucket, key), "twice")
 	_, err = c.HeadObject(ctx, s.bucket, key)
 	require.ErrorIs(t, err, uploader.ErrNoSuchKey)
+}
+
+// testOptions: the zeros are sent where copying is turned off, and an object has
+// the type it was given, in one piece and in parts.
+func testOptions(t *testing.T, s site) {
+	ctx, c := context.Background(), s.client(t)
+	for _, size := range []int64{100, 11 * mib} {
+		key := s.key()
+		src := &sparse{data: noise(1, 100), size: size}
+		res, err := s.uploader(t, uploader.WithZeroCopy(false), uploader.WithContentType("application/x-raw-disk")).
+			UploadReaderAt(ctx, s.bucket, key, src, size)
+		require.NoError(t, err)
+		assert.Equal(t, size, res.WireBytes)
+		assert.Zero(t, res.CopiedParts)
+		info, err := c.HeadObject(ctx, s.bucket, key)
+		require.NoError(t, err)
+		assert.Equal(t, "application/x-raw-disk", info.ContentType)
+		assert.True(t, bytes.Equal(src.bytes(), download(t, s, key)))
+		requireClean(t, s, key, key)
+	}
 }
 
 // testProbes: a wrong digest is refused, at the first attempt, and parts are

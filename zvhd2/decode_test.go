@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -88,6 +89,18 @@ func TestStreamVectors(t *testing.T) {
 			s, err := zvhd2.NewStreamReader(iotest.OneByteReader(bytes.NewReader(v.data[:4096])))
 			require.NoError(t, err)
 			require.Equal(t, v.RawSize, s.Size())
+			require.Equal(t, strings.TrimPrefix(filepath.Ext(v.File), "."), s.Format())
+			if info := s.Info(); s.Format() == "zvhd2" {
+				// All but what only stands at the end of the file.
+				r, err := zvhd2.NewReader(bytes.NewReader(v.data), int64(len(v.data)))
+				require.NoError(t, err)
+				want := r.Info()
+				want.FileSize, want.StoredBlocks = 0, 0
+				require.Equal(t, want, info)
+			} else {
+				require.Equal(t, v.RawSize, info.Size)
+				require.Equal(t, "zlib", info.Compression)
+			}
 			if v.RawSize > 1<<30 || raceEnabled && v.File == "chain.zvhd" {
 				return
 			}

@@ -67,8 +67,10 @@ func (e *endpoint) s3cmd(file, key string) command {
 		host, host, e.ak, e.sk, e.region, file, e.bucket, key), ""}
 }
 
+// rclone would wait a second in each part for a 100 Continue that versitygw does
+// not send.
 func (e *endpoint) rclone(file, key string) command {
-	return command{"rclone", fmt.Sprintf("rclone --config= --s3-no-check-bucket --s3-upload-concurrency=4 --s3-chunk-size=16Mi copyto %s ':s3,provider=Other,access_key_id=%s,secret_access_key=%s,region=%s,endpoint=\"%s\":%s/%s'",
+	return command{"rclone", fmt.Sprintf("rclone --config= --s3-no-check-bucket --expect-continue-timeout=0 --s3-upload-concurrency=4 --s3-chunk-size=16Mi copyto %s ':s3,provider=Other,access_key_id=%s,secret_access_key=%s,region=%s,endpoint=\"%s\":%s/%s'",
 		file, e.ak, e.sk, e.region, e.url, e.bucket, key), ""}
 }
 
