@@ -144,6 +144,10 @@ func TestUsage(t *testing.T) {
 	}{
 		{"no command", nil, "no command given"},
 		{"unknown command", []string{"frobnicate"}, "unknown command"},
+		{"help on an unknown command", []string{"help", "frobnicate"}, "frobnicate"},
+		{"help on an unknown subcommand", []string{"help", "bitmap", "frobnicate"}, "frobnicate"},
+		{"unknown shell", []string{"completion", "tcsh"}, "tcsh"},
+		{"argument of a script", []string{"completion", "bash", "x"}, "usage: "},
 		{"unknown flag", []string{"info", "--frobnicate", disk}, "unknown flag"},
 		{"import without file", []string{"import", "--local"}, "usage: "},
 		{"import of two files", []string{"import", "--local", disk, disk}, "usage: "},
