@@ -106,6 +106,9 @@ func (a *app) describe(ctx context.Context, bucket *bucketFlags, name string, fl
 		in, err := describePacked(ctx, src.packed)
 		return in, src.unchanged(err)
 	case src.stream != nil:
+		if name == "-" {
+			return nil, usagef("info reads tables here and there, which standard input cannot do; name a file")
+		}
 		return nil, hintf("%s is ZVHD, which has no tables to describe it; convert it to RAW first", name)
 	}
 	return describeContainer(src.container), nil
