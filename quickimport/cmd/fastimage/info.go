@@ -47,8 +47,9 @@ func (a *app) infoCmd() *cobra.Command {
 		Long: `Info describes FILE. A disk image of any format that convert reads is scanned for
 blocks that hold data, and its partition table is read; a compressed one is
 decompressed for that, up to three times. Of a ZVHD2 file only the header and the
-tables are read, of the object obs://BUCKET/KEY by range requests. In the map of a
-disk each character is a share of it: the fuller, the more of it holds data.
+tables are read, of the object obs://BUCKET/KEY by range requests; its virtual size
+is in whole GiB, as a server sees the disk. In the map of a disk each character is a
+share of it: the fuller, the more of it holds data.
 
 With --json it prints one object: format, virtual_size, file_size,
 stored_blocks, blocks, block_size, compression, uuid, created. Sizes are in
