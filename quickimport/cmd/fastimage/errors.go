@@ -84,7 +84,7 @@ func flagOf(p quickimport.Problem) string {
 			return "bucket"
 		}
 		return "key"
-	case "name", "os_version", "os_type", "type", "min_disk", "description", "architecture", "mf":
+	case "name", "os_version", "os_type", "type", "min_disk", "description", "architecture":
 		return "--" + strings.ReplaceAll(p.Field, "_", "-")
 	}
 	return cmp.Or(flags[p.Field], p.Field)

@@ -87,6 +87,9 @@ func (a *app) describe(ctx context.Context, bucket *bucketFlags, name string, fl
 			return nil, err
 		}
 		defer object.Close()
+		if err := foreign(object, n, name); err != nil {
+			return nil, err
+		}
 		zr, err := zvhd2.NewReader(object, n)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)

@@ -99,6 +99,9 @@ func foreign(f io.ReaderAt, n int64, name string) error {
 	if end := rawimage.DetectFormat(tail, nil); end == rawimage.FormatZVHD2 || end == rawimage.FormatZVHD {
 		return nil
 	}
+	if strings.HasPrefix(name, obsScheme) {
+		return hintf("%s is %s, and only ZVHD2 and ZVHD are read in a bucket; look at the file it was made of", name, format)
+	}
 	return hintf("%s is %s, no ZVHD2 or ZVHD file; 'fastimage info' describes it, 'fastimage convert' makes ZVHD2 of it", name, format)
 }
 
