@@ -23,6 +23,7 @@ type Event struct {
 	Skipped int64 // of Done: zeros, which are not sent
 	Object  int64 // bytes of the object made so far; 0 where the source goes up as it is
 	Sent    int64 // bytes sent to the bucket
+	Resumed int64 // bytes of the object that an earlier run had sent
 	Retries int   // attempts to send a part that failed and were made again
 	Percent int   // 0 to 100, in PhaseJob
 }
@@ -50,8 +51,10 @@ func (s *eventState) update(f func(*Event)) {
 
 func (s *eventState) start(p Phase) { s.update(func(e *Event) { *e = Event{Phase: p} }) }
 func (s *eventState) percent(n int) { s.update(func(e *Event) { e.Percent = n }) }
-func (s *eventState) sent(n int64, retries int) {
-	s.update(func(e *Event) { e.Sent, e.Retries = max(e.Sent, n), max(e.Retries, retries) })
+func (s *eventState) sent(n, resumed int64, retries int) {
+	s.update(func(e *Event) {
+		e.Sent, e.Resumed, e.Retries = max(e.Sent, n), max(e.Resumed, resumed), max(e.Retries, retries)
+	})
 }
 func (s *eventState) read(done, total, skipped, object int64) {
 	s.update(func(e *Event) {

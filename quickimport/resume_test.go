@@ -249,9 +249,17 @@ func TestImportGoesOnWithinTheUpload(t *testing.T) {
 			require.Len(t, srv.UnfinishedUploads(), 1)
 			require.GreaterOrEqual(t, srv.UnfinishedUploads()[0].Parts, 2)
 			srv.ClearFaults()
-			res, err := cloudClient(t, srv, append(opts, quickimport.WithStateDir(dir))...).Import(t.Context(), name, demo(srv.Bucket()))
+			var last quickimport.Event
+			opts = append(opts, quickimport.WithStateDir(dir), quickimport.WithProgress(func(e quickimport.Event) {
+				if e.Phase == quickimport.PhaseUpload {
+					last = e
+				}
+			}))
+			res, err := cloudClient(t, srv, opts...).Import(t.Context(), name, demo(srv.Bucket()))
 			require.NoError(t, err)
 			require.Equal(t, diskHash(t, open(t, name)), objectDisk(t, srv, res.Key))
+			require.GreaterOrEqual(t, last.Resumed, int64(10<<20))
+			require.Equal(t, res.ObjectBytes, last.Resumed+last.Sent, "what is there is counted")
 			require.LessOrEqual(t, sent(srv), res.ObjectBytes+6<<20, "at most the part that was under way is sent twice")
 			require.Empty(t, srv.UnfinishedUploads())
 			require.Len(t, srv.Images(), 1)

@@ -51,7 +51,7 @@ func (im *importer) uploader() (*uploader.Uploader, error) {
 
 // report passes on what was sent, and logs each retry.
 func (im *importer) report(p uploader.Progress) {
-	im.events.sent(p.Wire, p.Retries)
+	im.events.sent(p.Wire, p.Resumed, p.Retries)
 	if r := p.Retry; r != nil {
 		im.o.logger.LogAttrs(context.Background(), slog.LevelInfo, "retrying", logAttrs(fmt.Sprintf("part %d", r.Part), r.Attempt, r.Reason)...)
 	}

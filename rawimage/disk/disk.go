@@ -86,6 +86,9 @@ func open(file *rawimage.Image, name string, o *options) (*Disk, error) {
 	} else if err == nil {
 		d.Image, err = rawimage.New(ra, size, rawimage.WithAnyFormat())
 	}
+	if err == nil && o.size > 0 && d.Size() != o.size {
+		err = &SizeError{Name: name, Want: o.size, Got: d.Size()}
+	}
 	if err != nil {
 		return nil, errors.Join(&OpenError{Name: name, Format: d.format, Err: err}, d.closeUnder())
 	}

@@ -15,8 +15,8 @@ var (
 	// ErrCompressed: the file is compressed (gzip, xz, zstd), so it has no
 	// bytes at fixed places; OpenStream reads it.
 	ErrCompressed = errors.New("disk: image is compressed")
-	// ErrSize: a stream is not as long as was said, or longer than allowed.
-	ErrSize = errors.New("disk: stream has another size")
+	// ErrSize: a disk is not as large as was said, or a stream longer than allowed.
+	ErrSize = errors.New("disk: disk has another size")
 	// ErrStream: compressed data is damaged, cut short, or followed by
 	// something else.
 	ErrStream = errors.New("disk: damaged stream")
@@ -69,7 +69,7 @@ func (e *UnsupportedError) Is(target error) bool {
 	return target == ErrUnsupported || target == ErrCompressed && e.Inside == "" && compressed(e.Format)
 }
 
-// SizeError: a stream has fewer or more bytes than it was opened for. It is
+// SizeError: a disk has fewer or more bytes than it was opened for. It is
 // ErrSize by errors.Is.
 type SizeError struct {
 	Name string // of the compressed file
@@ -85,7 +85,7 @@ func (e *SizeError) Error() string {
 	case e.Got < 0:
 		return fmt.Sprintf("disk: %s has more than the %d bytes decompressed that it was opened for", e.Name, e.Want)
 	}
-	return fmt.Sprintf("disk: %s has %d bytes decompressed, not the %d it was opened for", e.Name, e.Got, e.Want)
+	return fmt.Sprintf("disk: %s holds a disk of %d bytes, not of the %d it was opened for", e.Name, e.Got, e.Want)
 }
 
 // Is reports whether target is ErrSize.

@@ -67,9 +67,9 @@ func WithMember(name string) Option {
 	}
 }
 
-// WithSize says how many bytes the disk in a stream has, 1 to MaxStreamSize, so
-// that no pass is needed to count them. OpenStream heeds it. Default: the size is
-// found.
+// WithSize says how many bytes the disk has, 1 to MaxStreamSize, so that
+// OpenStream needs no pass to count them. A disk of another size is a SizeError,
+// of Open too. Default: the size is found.
 func WithSize(n int64) Option {
 	return func(o *options) error {
 		if n < 1 || n > MaxStreamSize {

@@ -168,6 +168,15 @@ func TestBadStream(t *testing.T) {
 			fails("long", whole, disk.ErrSize, disk.WithSize(int64(len(want))+1))
 		})
 	}
+	for _, n := range []int64{int64(len(want)) - 1, int64(len(want)), int64(len(want)) + 1} { // of a disk that is no stream
+		d, err := disk.New(bytes.NewReader(want), int64(len(want)), disk.WithSize(n))
+		if n == int64(len(want)) {
+			require.NoError(t, err)
+			require.NoError(t, d.Close())
+			continue
+		}
+		require.ErrorIs(t, err, disk.ErrSize)
+	}
 	for _, n := range []int64{0, -1, disk.MaxStreamSize + 1} {
 		_, err := openStream(t, gz(t, want), disk.WithSize(n))
 		require.Error(t, err)

@@ -55,9 +55,12 @@ image called infer is given as ./infer.`,
 			if err != nil {
 				return err
 			}
-			layout, err := bitmap.ParseLayout(layoutText)
+			if asJSON && out == "-" {
+				return usagef("--json and an output of - both want standard output; name a file")
+			}
+			layout, err := parseLayout("--layout", layoutText)
 			if err != nil {
-				return usagef("--layout: %w", err)
+				return err
 			}
 			return a.writeBitmap(cmd.Context(), args[0], out, &flags, layout, force, asJSON)
 		},
@@ -70,10 +73,22 @@ image called infer is given as ./infer.`,
 	return cmd
 }
 
+// parseLayout reads the layout given to a flag.
+func parseLayout(flag, text string) (bitmap.Layout, error) {
+	l, err := bitmap.ParseLayout(text)
+	if err != nil {
+		return l, usagef("%s: %s", flag, message(err))
+	}
+	return l, nil
+}
+
 // bitmapName is the output named, or the image's with another extension.
 func bitmapName(args []string) (string, error) {
 	if len(args) > 1 {
 		return args[1], nil
+	}
+	if args[0] == "-" {
+		return "", usagef("the bitmap of standard input has no name; name the file to write")
 	}
 	if st, err := os.Stat(args[0]); err == nil && st.Mode()&fs.ModeDevice != 0 {
 		return "", usagef("%s is a device; name the file to write", args[0])
@@ -106,15 +121,16 @@ func (a *app) writeBitmap(ctx context.Context, from, to string, flags *sourceFla
 	if src.isContainer() {
 		return hintf("%s is %s, which has a bitmap of its own; a .mf file goes with a RAW image", from, src.format())
 	}
-	bm, err := a.scan(ctx, src, layout.BlockSize)
-	if err != nil {
-		return err
-	}
+	// Before the scan, which takes as long as the disk is large.
 	out, err := a.create(to, from, force, 0)
 	if err != nil {
 		return err
 	}
-	if err := out.done(bm.Encode(out, layout)); err != nil {
+	bm, err := a.scan(ctx, src, layout.BlockSize)
+	if err == nil {
+		err = bm.Encode(out, layout)
+	}
+	if err := out.done(err); err != nil {
 		return err
 	}
 	assumed := layout.Equal(bitmap.DefaultLayout())

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -101,6 +103,9 @@ func (a *app) newClient(opts ...quickimport.Option) (*quickimport.Client, error)
 		opts = append(opts, quickimport.WithLogger(slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	}
 	c, err := quickimport.New(opts...)
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, hintf("%s; name another with --state-dir", message(err))
+	}
 	if err != nil {
 		return nil, usagef("%w", err)
 	}

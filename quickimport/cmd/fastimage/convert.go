@@ -54,7 +54,8 @@ guest made it so needs --source-format raw.
 
 The output appears under its name only when it is whole: until then it has a
 temporary name in the same directory, which is removed on failure. Zeros of a RAW
-output are left as holes. An output of - is standard output.
+output are left as holes. An output of - is standard output; an IN of - is a
+ZVHD2 or ZVHD file on standard input.
 
 With --json it prints one object: source, source_format, output, format,
 disk_size, data_bytes, file_size, uuid, seconds, warnings. data_bytes is null
@@ -63,7 +64,8 @@ where a container was unpacked, uuid for RAW.`,
   fastimage convert debian.qcow2 debian.zvhd2
   fastimage convert --size 10GiB disk.raw.xz disk.zvhd2
   fastimage convert disk.zvhd2 disk.raw
-  fastimage convert appliance.ova - | ssh backup 'cat > disk.zvhd2'`,
+  fastimage convert appliance.ova - | ssh backup 'cat > disk.zvhd2'
+  ssh backup 'cat disk.zvhd2' | fastimage convert - disk.raw`,
 		Args: argCount(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.convert(cmd.Context(), args[0], args[1], &f)

@@ -44,7 +44,7 @@ With --json it prints the object that 'fastimage import --json' prints.`,
 			res, err := client.Create(ctx, img)
 			show.finish()
 			if err != nil {
-				return err
+				return a.late(ctx, err)
 			}
 			return a.report(res, follow.json, false)
 		},

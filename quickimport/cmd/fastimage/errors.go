@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,7 @@ func messages(err error) []string {
 		if h := hint(p.Err); h != "" {
 			p.Advice = h // it names flags
 		}
+		p.Field = flagOf(p)
 		line := p.String()
 		if p.Code != "" {
 			line += " [" + p.Code + "]"
@@ -64,6 +66,33 @@ func messages(err error) []string {
 		lines = append(lines, oneLine(line))
 	}
 	return append(lines, fmt.Sprintf("refused for %d reason(s); nothing was uploaded", len(lines)))
+}
+
+// flags are those for fields of the request, where the names differ by more than
+// the hyphens.
+var flags = map[string]string{
+	"enterprise_project_id": "--enterprise-project", "hw_firmware_type": "--firmware", "license_type": "--license",
+	"tags": "--tag", "image_tags": "--image-tag",
+}
+
+// flagOf names the flag for a problem's field: the service's name helps who
+// writes requests, not who writes a command line.
+func flagOf(p quickimport.Problem) string {
+	switch p.Field {
+	case "image_url": // from --bucket and --key, or from obs://BUCKET/KEY
+		if strings.Contains(p.Rule, "bucket") {
+			return "bucket"
+		}
+		return "key"
+	case "name", "os_version", "os_type", "type", "min_disk", "description", "architecture":
+		return "--" + strings.ReplaceAll(p.Field, "_", "-")
+	}
+	return cmp.Or(flags[p.Field], p.Field)
+}
+
+// advice is a warning of the library with the names of flags.
+func advice(warning string) string {
+	return oneLine(strings.ReplaceAll(warning, "hw_firmware_type", flags["hw_firmware_type"]))
 }
 
 // interruption is what to know of an interrupted command beyond that it was.
@@ -99,7 +128,7 @@ var hints = []struct {
 	{qcow2.ErrReference, "name the directory of its other files with --references, which they are looked for in"},
 	{diskimage.ErrSize, "leave out --size to have it found, or fetch the file again"},
 	{syscall.ENOSPC, "free space or choose another place for the output"},
-	{quickimport.ErrNoCredentials, "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or use --ak and --sk, or try --local"},
+	{quickimport.ErrNoCredentials, "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or use --ak and --sk"},
 	{quickimport.ErrAuthentication, "check the access key, the secret key and this machine's clock"},
 	{uploader.ErrCredentials, "check the access key, the secret key and this machine's clock"},
 	{uploader.ErrNoSuchBucket, "create the bucket, or name another with --bucket"},

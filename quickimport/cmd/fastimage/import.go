@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -90,6 +90,8 @@ func (f *followFlags) options(a *app, local bool) ([]quickimport.Option, error) 
 	}
 	dir, err := stateDir(f.stateDir, "imports")
 	switch {
+	case f.timeout < 0:
+		return nil, usagef("--timeout %s: want a time such as 2h", f.timeout)
 	case f.noResume && f.stateDir != "":
 		return nil, usagef("--no-resume and --state-dir contradict each other; leave one out")
 	case f.noResume, local && f.stateDir == "":
@@ -115,10 +117,24 @@ func stateDir(given, folder string) (string, error) {
 
 // context is ctx with the timeout that was asked for.
 func (f *followFlags) context(ctx context.Context) (context.Context, context.CancelFunc) {
-	if f.timeout <= 0 {
+	if f.timeout == 0 {
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, f.timeout)
+}
+
+// late says of an error that the timeout of ctx is the reason, if it is: the
+// network, which is blamed else, had no part in it.
+func (a *app) late(ctx context.Context, err error) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || !errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, quickimport.ErrUncertain) || hint(err) == "" {
+		return err // the last two say what to do already
+	}
+	next := "start anew"
+	if a.resumable {
+		next = "go on where it was"
+	}
+	return hintf("the time of --timeout is over; run the same command again to %s", next)
 }
 
 // importFlags are those of import.
@@ -227,14 +243,14 @@ func (a *app) doImport(cmd *cobra.Command, file string, f *importFlags) error {
 		plan, err := client.Plan(ctx, file, img)
 		show.finish()
 		if err != nil {
-			return err
+			return a.late(ctx, err)
 		}
 		return a.printPlan(plan, f.follow.json)
 	}
 	res, err := client.Import(ctx, file, img)
 	show.finish()
 	if err != nil {
-		return err
+		return a.late(ctx, err)
 	}
 	return a.report(res, f.follow.json, f.local)
 }
@@ -289,9 +305,9 @@ func (f *importFlags) options(a *app) ([]quickimport.Option, error) {
 		opts = append(opts, quickimport.WithWorkers(f.workers))
 	}
 	if f.partSize != "" {
-		n, err := parseSize(f.partSize, 1)
+		n, err := parsePartSize(f.partSize)
 		if err != nil {
-			return nil, usagef("--part-size: %w", err)
+			return nil, err
 		}
 		opts = append(opts, quickimport.WithPartSize(n))
 	}
@@ -312,9 +328,9 @@ func (f *importFlags) mfOptions(opts []quickimport.Option) ([]quickimport.Option
 		opts = append(opts, quickimport.WithMF(f.mf))
 	}
 	if f.mfLayout != "" {
-		l, err := bitmap.ParseLayout(f.mfLayout)
+		l, err := parseLayout("--mf-layout", f.mfLayout)
 		if err != nil {
-			return nil, usagef("--mf-layout: %w", err)
+			return nil, err
 		}
 		opts = append(opts, quickimport.WithMFLayout(l))
 	}
@@ -338,7 +354,7 @@ func (a *app) report(res *quickimport.Result, asJSON, local bool) error {
 func (a *app) summary(res *quickimport.Result, local bool) {
 	w := a.stderr
 	for _, s := range res.Warnings {
-		fmt.Fprintf(w, "warning %s\n", oneLine(s))
+		fmt.Fprintf(w, "warning %s\n", advice(s))
 	}
 	fmt.Fprintf(w, "image   %s (job %s)\n", res.ImageName, cmp.Or(res.JobID, "unknown: the answer was lost"))
 	fmt.Fprintf(w, "object  %s/%s (%s from %s)\n", res.Bucket, res.Key, res.Format, res.SourceFormat)
@@ -382,7 +398,7 @@ func (a *app) printPlan(p *quickimport.Plan, asJSON bool) error {
 		lines = append(lines, "stage    an earlier run has reached: "+p.Stage)
 	}
 	for _, w := range p.Warnings {
-		lines = append(lines, "warning  "+w)
+		lines = append(lines, "warning  "+advice(w))
 	}
 	lines = append(lines, "checked  nothing speaks against it; nothing was uploaded")
 	_, err := fmt.Fprint(a.stdout, oneLineEach(lines))

@@ -99,10 +99,10 @@ func TestImportRefusesBeforeUpload(t *testing.T) {
 		{"name", []string{"--name", "a/b", "--os-version", "x"}, "name"},
 		{"description", []string{"--name", "a", "--os-version", "x", "--description", "<b>"}, "description"},
 		{"type", []string{"--name", "a", "--os-version", "x", "--type", "VM"}, "type"},
-		{"tag", []string{"--name", "a", "--os-version", "x", "--tag", "no dot"}, "tags"},
+		{"tag", []string{"--name", "a", "--os-version", "x", "--tag", "no dot"}, "--tag"},
 		{"architecture", []string{"--name", "a", "--os-version", "x", "--architecture", "mips"}, "architecture"},
 		{"firmware", []string{"--name", "a", "--os-version", "x", "--architecture", "arm", "--firmware", "bios"}, "firmware"},
-		{"key", []string{"--name", "a", "--os-version", "x", "--key", "a b.zvhd2"}, "image_url"},
+		{"key", []string{"--name", "a", "--os-version", "x", "--key", "a b.zvhd2"}, `key "a b.zvhd2"`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -48,8 +48,9 @@ func (a *app) infoCmd() *cobra.Command {
 		Long: `Info describes FILE. A disk image of any format that convert reads is scanned for
 blocks that hold data, and its partition table is read; a compressed one is
 decompressed for that, up to three times. Of a ZVHD2 file only the header and the
-tables are read, of the object obs://BUCKET/KEY by range requests. In the map of a
-disk each character is a share of it: the fuller, the more of it holds data.
+tables are read, of the object obs://BUCKET/KEY by range requests; its virtual size
+is in whole GiB, as a server sees the disk. In the map of a disk each character is a
+share of it: the fuller, the more of it holds data.
 
 With --json it prints one object: format, virtual_size, file_size,
 stored_blocks, blocks, block_size, compression, uuid, created. Sizes are in
@@ -87,6 +88,9 @@ func (a *app) describe(ctx context.Context, bucket *bucketFlags, name string, fl
 			return nil, err
 		}
 		defer object.Close()
+		if err := foreign(object, n, name); err != nil {
+			return nil, err
+		}
 		zr, err := zvhd2.NewReader(object, n)
 		if errors.Is(err, zvhd2.ErrFormat) {
 			return nil, hintf("%s: %w; only ZVHD2 is described where it lies, download what has another format", name, err)
@@ -110,6 +114,9 @@ func (a *app) describe(ctx context.Context, bucket *bucketFlags, name string, fl
 		in, err := describePacked(ctx, src.packed)
 		return in, src.unchanged(err)
 	case src.stream != nil:
+		if name == "-" {
+			return nil, usagef("info reads tables here and there, which standard input cannot do; name a file")
+		}
 		return nil, hintf("%s is ZVHD, which has no tables to describe it; convert it to RAW first", name)
 	}
 	return describeContainer(src.container), nil

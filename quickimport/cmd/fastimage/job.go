@@ -29,6 +29,9 @@ addition_error_code, addition_error_msg).`,
 		Example: `  fastimage job --region cn-north-4 --wait 8a12fc664fb4daa3014fb4e581380005`,
 		Args:    argCount(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if timeout < 0 {
+				return usagef("--timeout %s: want a time such as 30m", timeout)
+			}
 			show := a.progress()
 			defer show.finish()
 			client, err := cloud.client(a, events(show))
@@ -42,7 +45,7 @@ addition_error_code, addition_error_msg).`,
 			if job != nil {
 				err = errors.Join(a.printJob(job, asJSON), err)
 			}
-			return err
+			return a.late(ctx, err)
 		},
 	}
 	cmd.Flags().SortFlags = false

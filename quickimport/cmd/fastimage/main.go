@@ -117,9 +117,11 @@ uploaded, 4 the job failed in the cloud, 130 interrupted.`,
 		}
 		return nil
 	}
-	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to standard error")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log retries, warnings and clean-ups to standard error")
 	root.AddCommand(a.importCmd(), a.convertCmd(), a.infoCmd(), a.verifyCmd(), a.optimizeCmd(), a.bitmapCmd(), a.uploadCmd(), a.uploadsCmd(),
 		a.createCmd(), a.jobCmd(), a.imagesCmd(), a.doctorCmd(), a.serveCmd(), a.versionCmd())
+	ownHelp(root)
+	complete(root)
 	return root
 }
 

@@ -42,6 +42,9 @@ func (f *bucketFlags) client() (*uploader.Client, error) {
 		opts = append(opts, uploader.WithRegion(r))
 	}
 	c, err := uploader.NewClient(opts...)
+	if err != nil && cmp.Or(f.region, os.Getenv("HW_REGION_NAME")) == "" {
+		return nil, usagef("no region; use --region or set HW_REGION_NAME")
+	}
 	if err != nil {
 		return nil, usagef("%w; use --region or --endpoint", err)
 	}
@@ -53,7 +56,7 @@ func parseObject(s string, needKey bool) (bucket, key string, err error) {
 	rest, ok := strings.CutPrefix(s, obsScheme)
 	bucket, key, _ = strings.Cut(rest, "/")
 	if !ok || bucket == "" || needKey && key == "" {
-		return "", "", usagef("%q: want obs://BUCKET/KEY", s)
+		return "", "", usagef("%q: want obs://BUCKET/%s", s, map[bool]string{true: "KEY", false: "PREFIX"}[needKey])
 	}
 	return bucket, key, nil
 }

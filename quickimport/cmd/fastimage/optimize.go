@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -59,6 +60,9 @@ func (a *app) optimize(ctx context.Context, from, to string, force, recovery, as
 		return err
 	}
 	defer in.Close()
+	if err := foreign(in, n, from); err != nil {
+		return err
+	}
 	out, err := a.create(to, from, force, 0)
 	if err != nil {
 		return err
@@ -73,6 +77,9 @@ func (a *app) optimize(ctx context.Context, from, to string, force, recovery, as
 			rep, err = saved(ctx, w, in, n, opts)
 		} else {
 			rep, err = optimized(ctx, w, in, n, opts)
+		}
+		if _, damaged := errors.AsType[*zvhd2.FormatError](err); damaged && !recovery {
+			return hintf("%s: %s; see all of it with 'fastimage verify', or save what is whole with --recover", from, message(err))
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", from, err)

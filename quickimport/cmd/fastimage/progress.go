@@ -26,7 +26,8 @@ const (
 	progressNone  = "none"
 )
 
-// step is one report of progress: of bytes, or of percent when total is 0.
+// step is one report of progress: of bytes, of percent when total is 0, or of
+// bytes whose number nobody knows when it is below 0.
 type step struct {
 	phase            string
 	done, total      int64
@@ -51,7 +52,8 @@ func (a *app) progress() display {
 	}
 	if how == progressAuto {
 		how = progressPlain
-		if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		// A dumb terminal cannot go back to a line, which a bar does.
+		if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 			how = progressBar
 		}
 	}
@@ -75,12 +77,18 @@ func events(show display) quickimport.Option {
 			return
 		}
 		show.show(step{phase: "convert", done: e.Done, total: e.Total, skipped: e.Skipped})
-		size := max(e.Object, e.Sent)
-		if e.Done < e.Total && e.Done > 0 {
-			size = max(size, int64(float64(size)/float64(e.Done)*float64(e.Total)))
-		}
-		show.show(step{phase: phase, done: e.Sent, total: size, retries: e.Retries})
+		show.show(objectStep(e))
 	})
+}
+
+// objectStep is how much of the object is in the bucket, whoever sent it.
+func objectStep(e quickimport.Event) step {
+	there := e.Sent + e.Resumed
+	size := max(e.Object, there)
+	if e.Done < e.Total && e.Done > 0 {
+		size = max(size, int64(float64(size)/float64(e.Done)*float64(e.Total)))
+	}
+	return step{phase: string(e.Phase), done: there, total: size, retries: e.Retries}
 }
 
 type nothing struct{}
@@ -146,7 +154,10 @@ func (l *lines) finish() {
 
 // line is a step as text, after the phase has run for a time.
 func (s step) line(ran time.Duration) string {
-	if s.total <= 0 {
+	if s.total < 0 {
+		return fmt.Sprintf("%s: %s%s", s.phase, size(s.done), s.rate(ran)) + s.extra()
+	}
+	if s.total == 0 {
 		return fmt.Sprintf("%s: %d%%", s.phase, s.percent)
 	}
 	text := fmt.Sprintf("%s: %d%%, %s of %s%s", s.phase, s.share(), size(s.done), size(s.total), s.rate(ran))
@@ -158,7 +169,7 @@ func (s step) line(ran time.Duration) string {
 
 // blank tells a step that has nothing to show yet: the start of a phase, or a
 // phase without a measure.
-func (s step) blank() bool { return s.total <= 0 && s.percent == 0 && s.phase != "job" }
+func (s step) blank() bool { return s.total == 0 && s.percent == 0 && s.phase != "job" }
 
 // share is the percentage done, 100 only when all of it is.
 func (s step) share() int64 {

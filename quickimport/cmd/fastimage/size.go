@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/fastimage/fastimage/uploader"
 )
 
 var units = []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
@@ -44,6 +46,18 @@ func parseSize(s string, unit int64) (int64, error) {
 		return 0, fmt.Errorf("%q is no size such as 40GiB", s)
 	}
 	return int64(math.Ceil(v * float64(mult))), nil
+}
+
+// parsePartSize reads --part-size and holds it to what the service takes.
+func parsePartSize(s string) (int64, error) {
+	n, err := parseSize(s, 1)
+	if err != nil {
+		return 0, usagef("--part-size: %w", err)
+	}
+	if n < uploader.MinPartSize || n > uploader.MaxPartSize {
+		return 0, usagef("--part-size %s: want %s to %s", s, size(uploader.MinPartSize), size(uploader.MaxPartSize))
+	}
+	return n, nil
 }
 
 // gibFlag is a flag in whole GB, the unit of min_disk, that also takes 40GiB.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/quickimport"
 )
 
 func TestSize(t *testing.T) {
@@ -51,4 +53,11 @@ upload: 60%, 6MiB of 10MiB, 1MiB/s, 4s left, 1MiB skipped
 upload: 90%, 9MiB of 10MiB, 1MiB/s, 1s left, 1MiB skipped
 job: 100%
 `, "\n"), out.String())
+}
+
+// An upload that goes on ends at 100%, and one of unknown size has no percentage.
+func TestUploadLines(t *testing.T) {
+	e := quickimport.Event{Phase: quickimport.PhaseUpload, Done: 9, Total: 9, Object: 100 << 20, Sent: 40 << 20, Resumed: 60 << 20}
+	require.Equal(t, "upload: 100%, 100MiB of 100MiB", objectStep(e).line(0))
+	require.Equal(t, "upload: 5MiB, 5MiB sent", step{phase: "upload", done: 5 << 20, total: -1, sent: 5 << 20}.line(0))
 }

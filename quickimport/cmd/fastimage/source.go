@@ -25,7 +25,7 @@ type source struct {
 	packed    *diskimage.Stream
 	container *zvhd2.Reader
 	stream    *zvhd2.StreamReader
-	file      *os.File // below stream
+	file      io.Closer // below stream
 }
 
 // sourceFlags say how an input file is to be read.
@@ -41,7 +41,7 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.format, "source-format", "", "take the image for raw, qcow2, vmdk, ova, vhd, vhdx or vdi instead of looking at its content")
 	flags.StringVar(&f.references, "references", "", "directory in which a QCOW2 may have its backing and data files; their names are relative to it")
 	flags.StringVar(&f.member, "member", "", "which disk of an OVA, if it has several")
-	flags.Var(&f.size, "size", "size of the disk in a gzip, xz or zstd file, such as 40GiB; else found by reading it once where need be")
+	flags.Var(&f.size, "size", "size that the disk has, such as 40GiB: saves a gzip, xz or zstd file the reading that finds it")
 }
 
 func (f *sourceFlags) options() ([]diskimage.Option, error) {
@@ -86,6 +86,9 @@ func (a *app) open(ctx context.Context, name string, flags *sourceFlags) (*sourc
 	if err != nil {
 		return nil, err
 	}
+	if name == "-" {
+		return openStdin()
+	}
 	d, err := openDisk(ctx, name, opts...)
 	if err == nil {
 		return &source{disk: d}, nil
@@ -127,14 +130,34 @@ func (a *app) openPacked(ctx context.Context, name string, opts []diskimage.Opti
 	return &source{packed: s}, nil
 }
 
-func (s *source) openStream(name string) (err error) {
-	if s.file, err = os.Open(name); err != nil {
+func (s *source) openStream(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
 		return err
 	}
-	if s.stream, err = zvhd2.NewStreamReader(bufio.NewReaderSize(s.file, 1<<20)); err != nil {
-		s.file.Close()
+	s.file = f
+	if s.stream, err = zvhd2.NewStreamReader(bufio.NewReaderSize(f, 1<<20)); err != nil {
+		f.Close()
 	}
 	return err
+}
+
+// openStdin opens a container on standard input: of all that is read, only it
+// can be read in sequence and says how large its disk is.
+func openStdin() (*source, error) {
+	in := bufio.NewReaderSize(os.Stdin, 1<<20)
+	head, err := in.Peek(4096)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	if f := rawimage.DetectFormat(head, nil); f != rawimage.FormatZVHD2 && f != rawimage.FormatZVHD {
+		return nil, usagef("only ZVHD2 and ZVHD can be read from standard input, an image is read here and there; name a file")
+	}
+	s := &source{file: os.Stdin}
+	if s.stream, err = zvhd2.NewStreamReader(in); err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	return s, nil
 }
 
 // isContainer tells what is ZVHD2 or ZVHD already.
@@ -150,7 +173,7 @@ func (s *source) format() string {
 	case s.container != nil:
 		return string(rawimage.FormatZVHD2)
 	}
-	return string(rawimage.FormatZVHD)
+	return s.stream.Format()
 }
 
 // warnings are what users of the source should know.

@@ -95,6 +95,13 @@ func TestTerminal(t *testing.T) {
 	require.Equal(t, map[string]bool{"convert": true, "upload": true, "job": true}, phases)
 }
 
+// TestDumbTerminal: a terminal that cannot go back to a line gets lines.
+func TestDumbTerminal(t *testing.T) {
+	_, out := onTerminal(t, command(t, []string{"TERM=dumb"}, append(demo, disk)...), 80, 0)
+	require.NotContains(t, out, "\x1b")
+	require.Contains(t, out, "upload: 100%")
+}
+
 // TestTerminalResized makes the terminal narrower while an import runs.
 func TestTerminalResized(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "big.raw")

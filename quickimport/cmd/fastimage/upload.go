@@ -1,14 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/uploader"
@@ -41,14 +43,20 @@ func (a *app) uploadCmd() *cobra.Command {
 		Use:   "upload [flags] SRC obs://BUCKET/KEY",
 		Short: "upload any file to a bucket, resumable, without sending zeros",
 		Long: `Upload sends SRC, whatever its format, in parallel parts. Parts of nothing but
-zeros are made on the server. An upload that was interrupted goes on where it
-was when the same command is run again; what it needs to know for that lies in
-the state directory and holds no secret.
+zeros are made on the server. An object of that key is replaced. An upload that
+was interrupted goes on where it was when the same command is run again; what it
+needs to know for that lies in the state directory and holds no secret.
+
+A SRC of - is standard input. It may have up to 10,000 parts: 48.8GiB, or more
+with a larger --part-size, of which there are --concurrency and one in memory.
+What writes to the pipe may fail halfway, which cannot be seen here: have the
+shell tell, with set -o pipefail.
 
 With --json it prints one object: bucket, key, object_bytes, wire_bytes,
 copied_bytes, parts, resumed_parts, retries, etag, seconds.`,
-		Example: `  fastimage upload --region cn-north-4 disk.zvhd2 obs://images/disk.zvhd2`,
-		Args:    argCount(2, 2),
+		Example: `  fastimage upload --region cn-north-4 disk.zvhd2 obs://images/disk.zvhd2
+  fastimage convert debian.qcow2 - | fastimage upload --region cn-north-4 - obs://images/debian.zvhd2`,
+		Args: argCount(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.upload(cmd.Context(), args[0], args[1], f)
 		},
@@ -65,34 +73,34 @@ copied_bytes, parts, resumed_parts, retries, etag, seconds.`,
 }
 
 func (f *uploadFlags) options() ([]uploader.Option, error) {
+	if f.concurrency < 1 || f.concurrency > 64 {
+		return nil, usagef("--concurrency %d: want 1 to 64", f.concurrency)
+	}
 	opts := []uploader.Option{uploader.WithConcurrency(f.concurrency)}
-	for _, s := range []struct {
-		flag, value string
-		with        func(int64) uploader.Option
-	}{{"--part-size", f.partSize, uploader.WithPartSize}, {"--rate-limit", f.rate, uploader.WithRateLimit}} {
-		if s.value == "" {
-			continue
-		}
-		n, err := parseSize(s.value, 1)
+	if f.partSize != "" {
+		n, err := parsePartSize(f.partSize)
 		if err != nil {
-			return nil, usagef("%s: %w", s.flag, err)
+			return nil, err
 		}
-		opts = append(opts, s.with(n))
+		opts = append(opts, uploader.WithPartSize(n))
+	}
+	if f.rate != "" {
+		n, err := parseSize(f.rate, 1)
+		if err != nil || n == 0 {
+			return nil, usagef("--rate-limit: %q is no size such as 20MiB", f.rate)
+		}
+		opts = append(opts, uploader.WithRateLimit(n))
 	}
 	if f.abort {
 		return append(opts, uploader.WithFailureMode(uploader.FailAbort)), nil
 	}
-	dir := f.stateDir
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return nil, usagef("no cache directory: %w; use --state-dir", err)
-		}
-		dir = filepath.Join(cache, "fastimage", "uploads")
+	dir, err := stateDir(f.stateDir, "uploads")
+	if err != nil {
+		return nil, err
 	}
 	store, err := uploader.NewFileStore(dir)
 	if err != nil {
-		return nil, err
+		return nil, hintf("%s; name another with --state-dir", message(err))
 	}
 	return append(opts, uploader.WithStore(store)), nil
 }
@@ -111,17 +119,12 @@ func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) er
 	if err != nil {
 		return err
 	}
-	src, err := rawimage.Open(name, rawimage.WithAnyFormat())
-	if err != nil {
-		return err
+	var res *uploader.Result
+	if name == "-" {
+		res, err = a.uploadStdin(ctx, client, bucket, key, f.partSize, opts)
+	} else {
+		res, err = a.uploadFile(ctx, client, name, bucket, key, opts)
 	}
-	defer src.Close()
-	if fi, err := os.Stat(name); err == nil {
-		opts = append(opts, uploader.WithFingerprint(uploader.FileFingerprint(fi)))
-	}
-	// A source that changes on the way must leave no object.
-	opts = append(opts, uploader.WithSourceCheck(src.CheckUnchanged))
-	res, err := a.send(ctx, client, src, bucket, key, opts)
 	if err != nil {
 		return err
 	}
@@ -137,19 +140,63 @@ func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) er
 	return err
 }
 
-func (a *app) send(ctx context.Context, client *uploader.Client, src *rawimage.Image, bucket, key string, opts []uploader.Option) (*uploader.Result, error) {
+func (a *app) uploadFile(ctx context.Context, client *uploader.Client, name, bucket, key string, opts []uploader.Option) (*uploader.Result, error) {
+	src, err := rawimage.Open(name, rawimage.WithAnyFormat())
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	if fi, err := os.Stat(name); err == nil {
+		opts = append(opts, uploader.WithFingerprint(uploader.FileFingerprint(fi)))
+	}
+	// A source that changes on the way must leave no object.
+	opts = append(opts, uploader.WithSourceCheck(src.CheckUnchanged))
+	return a.send(client, src.Size(), opts, func(up *uploader.Uploader) (*uploader.Result, error) {
+		return up.UploadReaderAt(ctx, bucket, key, src, src.Size())
+	})
+}
+
+// uploadStdin uploads what comes from a pipe. Nobody knows its size, so the parts
+// have the least size there is, or the one given.
+func (a *app) uploadStdin(ctx context.Context, client *uploader.Client, bucket, key, partSize string, opts []uploader.Option) (*uploader.Result, error) {
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		return nil, usagef("standard input is a terminal; name a file, or send one through a pipe")
+	}
+	in := bufio.NewReaderSize(os.Stdin, 1<<20)
+	if _, err := in.Peek(1); errors.Is(err, io.EOF) {
+		return nil, hintf("standard input is empty; check what was to write it")
+	}
+	part := int64(uploader.MinPartSize)
+	if partSize != "" {
+		part, _ = parsePartSize(partSize) // it has been checked
+	}
+	most := min(part*uploader.MaxParts, uploader.MaxObjectSize)
+	res, err := a.send(client, -1, opts, func(up *uploader.Uploader) (*uploader.Result, error) {
+		return up.UploadStream(ctx, bucket, key, in, most)
+	})
+	if errors.Is(err, uploader.ErrTooLarge) {
+		err = hintf("%s; give a larger --part-size than %s", message(err), size(part))
+	}
+	return res, err
+}
+
+// send makes an uploader and does the upload of size bytes, -1 if nobody knows.
+func (a *app) send(client *uploader.Client, size int64, opts []uploader.Option, do func(*uploader.Uploader) (*uploader.Result, error)) (*uploader.Result, error) {
 	show := a.progress()
+	if _, ok := show.(*bars); ok && size < 0 {
+		show = newLines(a.stderr, time.Now) // a bar needs an end
+	}
 	defer show.finish()
 	up, err := uploader.New(client, append(opts, uploader.WithProgress(func(p uploader.Progress) {
 		if p.Retry != nil {
 			a.retrying(show, p.Retry)
 		}
-		show.show(step{phase: "upload", done: p.Done, total: p.Total, skipped: p.Copied, sent: p.Wire, retries: p.Retries})
+		show.show(step{phase: "upload", done: p.Done, total: min(p.Total, size), skipped: p.Copied, sent: p.Wire, retries: p.Retries})
 	}))...)
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
-	res, err := up.UploadReaderAt(ctx, bucket, key, src, src.Size())
+	res, err := do(up)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +211,7 @@ func (a *app) retrying(d display, r *uploader.Retry) {
 	if r.Part > 0 {
 		what = fmt.Sprintf("part %d", r.Part)
 	}
-	line := fmt.Sprintf("upload: %s, attempt %d failed, next in %s: %s\n", what, r.Attempt, r.Wait.Round(10*time.Millisecond), oneLine(r.Reason.Error()))
+	line := fmt.Sprintf("upload: %s, attempt %d failed, next in %s: %s\n", what, r.Attempt, r.Wait.Round(10*time.Millisecond), message(r.Reason))
 	switch d := d.(type) {
 	case *bars:
 		d.mu.Lock()
@@ -225,6 +272,9 @@ func (a *app) uploadsSub(name, short string) *cobra.Command {
 		Example: "  fastimage uploads " + name + " --region cn-north-4 --older-than 24h obs://images/",
 		Args:    argCount(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if age < 0 {
+				return usagef("--older-than %s: want a time such as 24h", age)
+			}
 			bucket, prefix, err := parseObject(args[0], false)
 			if err != nil {
 				return err
@@ -238,10 +288,10 @@ func (a *app) uploadsSub(name, short string) *cobra.Command {
 				before = time.Time{}
 			}
 			found, err := uploads(cmd.Context(), client, name == "abort", bucket, prefix, before)
-			if perr := a.printUploads(found, asJSON); perr != nil {
-				return errors.Join(err, perr)
+			if err != nil && len(found) == 0 {
+				return err
 			}
-			return err
+			return errors.Join(err, a.printUploads(found, asJSON))
 		},
 	}
 	f.add(cmd)

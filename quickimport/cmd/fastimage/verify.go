@@ -2,11 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -18,7 +23,8 @@ func (a *app) verifyCmd() *cobra.Command {
 		Use:   "verify [flags] FILE",
 		Short: "check a ZVHD2 or ZVHD file, every structure and every payload",
 		Long: `Verify checks FILE, or the object obs://BUCKET/KEY by range requests, and lists
-everything that is wrong with it, with the block and the offset in the file. The exit status is 0 only when nothing is wrong.
+everything that is wrong with it, with the block and the offset in the file. The
+exit status is 0 only when nothing is wrong.
 
 With --json it prints one object: format, size, file_size, blocks, stored,
 checked, compared, problems and notes (each kind, block, offset, field,
@@ -44,6 +50,9 @@ func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against str
 		return err
 	}
 	defer f.Close()
+	if err := foreign(f, n, name); err != nil {
+		return err
+	}
 	var opts []zvhd2.Option
 	if against != "" {
 		disk, err := openDisk(ctx, against)
@@ -67,9 +76,33 @@ func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against str
 		err = a.printReport(name, rep)
 	}
 	if err == nil && !rep.OK() {
-		err = hintf("%s: %d problems; make it anew, or save what is whole with 'fastimage optimize --recover'", name, len(rep.Problems))
+		err = hintf("%s: problems: %d; make it anew, or save what is whole with 'fastimage optimize --recover'", name, len(rep.Problems))
 	}
 	return err
+}
+
+// foreign refuses a file of another format by its name, in place of complaints
+// about a damaged container. A container whose start is damaged passes for RAW,
+// so one that has the name or the end of a container is none's.
+func foreign(f io.ReaderAt, n int64, name string) error {
+	head, tail := make([]byte, min(n, 4096)), make([]byte, min(n, 4096))
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, err := f.ReadAt(tail, n-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	format := rawimage.DetectFormat(head, nil)
+	if format == rawimage.FormatZVHD2 || format == rawimage.FormatZVHD || strings.HasPrefix(strings.ToLower(filepath.Ext(name)), ".zvhd") {
+		return nil
+	}
+	if end := rawimage.DetectFormat(tail, nil); end == rawimage.FormatZVHD2 || end == rawimage.FormatZVHD {
+		return nil
+	}
+	if strings.HasPrefix(name, obsScheme) {
+		return hintf("%s is %s, and only ZVHD2 and ZVHD are read in a bucket; look at the file it was made of", name, format)
+	}
+	return hintf("%s is %s, no ZVHD2 or ZVHD file; 'fastimage info' describes it, 'fastimage convert' makes ZVHD2 of it", name, format)
 }
 
 func (a *app) printReport(name string, rep *zvhd2.Report) error {
@@ -93,6 +126,9 @@ func (a *app) printReport(name string, rep *zvhd2.Report) error {
 
 // openPlain opens a file for reading and gives its size.
 func openPlain(name string) (*os.File, int64, error) {
+	if name == "-" {
+		return nil, 0, usagef("standard input cannot be read here and there as this needs; name a file")
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, 0, err
