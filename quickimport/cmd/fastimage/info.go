@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -92,9 +91,6 @@ func (a *app) describe(ctx context.Context, bucket *bucketFlags, name string, fl
 			return nil, err
 		}
 		zr, err := zvhd2.NewReader(object, n)
-		if errors.Is(err, zvhd2.ErrFormat) {
-			return nil, hintf("%s: %w; only ZVHD2 is described where it lies, download what has another format", name, err)
-		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
