@@ -206,6 +206,37 @@ func TestEncryptedBucket(t *testing.T) {
 	}
 }
 
+// slowStore takes its time for each save.
+type slowStore struct {
+	uploader.Store
+	saves atomic.Int64
+}
+
+func (s *slowStore) Save(ctx context.Context, name string, data []byte) error {
+	s.saves.Add(1)
+	time.Sleep(50 * time.Millisecond)
+	return s.Store.Save(ctx, name, data)
+}
+
+// TestEncryptedSlowState: the state is not saved after each part where that takes
+// long, and has all of them when the upload ends.
+func TestEncryptedSlowState(t *testing.T) {
+	f, s := newFake(t)
+	f.encrypt = true
+	st, _ := fileStore(t)
+	slow := &slowStore{Store: st}
+	u := s.uploader(t, uploader.WithStore(slow), uploader.WithConcurrency(1))
+	src := &sparse{data: noise(1, 80*mib), size: 80 * mib, failAt: 76 * mib}
+	_, err := u.UploadReaderAt(context.Background(), "images", "k", plain{src}, src.size)
+	require.ErrorIs(t, err, errFail)
+	assert.Less(t, slow.saves.Load(), int64(10), "of 15 parts, at 20 ms each")
+	src.failAt = 0
+	res, err := u.UploadReaderAt(context.Background(), "images", "k", plain{src}, src.size)
+	require.NoError(t, err)
+	assert.Equal(t, 15, res.ResumedParts)
+	assert.True(t, bytes.Equal(src.bytes(), f.objects["k"]))
+}
+
 // TestFinalETag: a store that joins the parts wrongly is found out.
 func TestFinalETag(t *testing.T) {
 	f, s := newFake(t)

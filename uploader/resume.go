@@ -134,6 +134,9 @@ func (s *session) cleanup(ctx context.Context, failure error) error {
 		}
 	}
 	keep := failure != nil && !s.done && s.keeps() && !errors.Is(failure, ErrSourceChanged)
+	if keep {
+		add(s.saveRest(ctx))
+	}
 	if s.created && s.open() && !keep {
 		add(s.c.AbortUpload(ctx, s.bucket, s.key, s.uploadID))
 	}

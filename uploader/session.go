@@ -35,7 +35,11 @@ type session struct {
 	started     time.Time
 	cancel      context.CancelCauseFunc
 	encrypted   atomic.Bool
-	saving      sync.Mutex // keeps saves in order
+
+	saving   sync.Mutex    // keeps saves in order, and guards what follows
+	saved    time.Time     // end of the last save
+	saveTook time.Duration // by the last save
+	unsaved  bool          // parts were noted since
 
 	mu   sync.Mutex         // guards sums and st
 	sums map[int32][16]byte // MD5 of each part
@@ -222,7 +226,7 @@ func (s *session) notePart(ctx context.Context, num int32, p *part, etag string)
 	s.st.Encrypted = true
 	s.st.Parts[num] = storedPart{sum, etag}
 	s.mu.Unlock()
-	return s.saveState(ctx)
+	return s.saveParts(ctx)
 }
 
 // send is one part with retries.

@@ -92,17 +92,46 @@ func (s *session) saveState(ctx context.Context) error {
 	if s.opt.store == nil {
 		return nil
 	}
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	return s.save(ctx)
+}
+
+// saveParts saves what was noted of parts, unless saves would take more than a
+// tenth of the time: the state of thousands of parts is as long as that, and is
+// written whole. A process that dies then sends those parts again.
+func (s *session) saveParts(ctx context.Context) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	if s.unsaved = true; time.Since(s.saved) < 9*s.saveTook {
+		return nil
+	}
+	return s.save(ctx)
+}
+
+// saveRest saves what saveParts has put off.
+func (s *session) saveRest(ctx context.Context) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	if !s.unsaved {
+		return nil
+	}
+	return s.save(ctx)
+}
+
+// save is called with saving locked.
+func (s *session) save(ctx context.Context) error {
+	began := time.Now()
 	s.mu.Lock()
 	data, err := json.Marshal(s.st)
 	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	s.saving.Lock()
-	defer s.saving.Unlock()
 	if err := s.opt.store.Save(ctx, s.name, data); err != nil {
 		return fmt.Errorf("uploader: saving the state: %w", err)
 	}
+	s.saved, s.saveTook, s.unsaved = time.Now(), time.Since(began), false
 	return nil
 }
 
