@@ -91,17 +91,6 @@ func TestFailedRename(t *testing.T) {
 	require.Equal(t, []string{"file"}, names(t, dir))
 }
 
-// A directory that can be written and not read takes a file.
-func TestUnreadableDirectory(t *testing.T) {
-	if runtime.GOOS == "windows" || os.Getuid() == 0 {
-		t.Skip("permissions do not apply")
-	}
-	dir := t.TempDir()
-	require.NoError(t, os.Chmod(dir, 0o300))
-	defer os.Chmod(dir, 0o700) // so that it can be removed
-	require.NoError(t, begin(t, filepath.Join(dir, "file"), []byte("new")).Commit())
-}
-
 // What a process left that died goes, and nothing else: not in a directory whose
 // name is a pattern either.
 func TestSweep(t *testing.T) {
