@@ -28,6 +28,9 @@ type File struct {
 // the process's umask.
 func Create(name string, perm fs.FileMode) (*File, error) {
 	f, err := os.OpenFile(filepath.Join(filepath.Dir(name), temporary(name, rand.Text()[:8])), os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, &fs.PathError{Op: "create", Path: name, Err: pe.Err} // not a name that nobody gave
+	}
 	if err != nil {
 		return nil, err
 	}

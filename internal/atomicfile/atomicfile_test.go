@@ -77,8 +77,10 @@ func TestFile(t *testing.T) {
 }
 
 func TestNoDirectory(t *testing.T) {
-	_, err := atomicfile.Create(filepath.Join(t.TempDir(), "none", "file"), 0o666)
+	name := filepath.Join(t.TempDir(), "none", "file")
+	_, err := atomicfile.Create(name, 0o666)
 	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "create "+name+": ")
 }
 
 // What cannot be renamed is removed.
