@@ -117,6 +117,8 @@ func TestWrongRegion(t *testing.T) {
 	s := gateway(t)
 	key := s.key()
 	c := s.client(t, uploader.WithRegion("eu-elsewhere-9"))
+	_, err := c.HeadBucket(context.Background(), s.bucket)
+	require.ErrorIs(t, err, uploader.ErrWrongRegion)
 	u, err := uploader.New(c)
 	require.NoError(t, err)
 	_, err = u.UploadReaderAt(context.Background(), s.bucket, key, bytes.NewReader(noise(1, 100)), 100)

@@ -102,7 +102,7 @@ func (c *Client) headBucket(ctx context.Context, bucket string) (info *BucketInf
 		return nil
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, "", c.whyBad(ctx, bucket, err)
 	}
 	return info, request, nil
 }
@@ -140,7 +140,7 @@ func (c *Client) CheckBucket(ctx context.Context, bucket, class string) (*Bucket
 		return &BucketInfo{Bucket: bucket}, nil
 	}
 	if err != nil {
-		return nil, c.whyBad(ctx, bucket, err)
+		return nil, err
 	}
 	e := &Error{Op: "HeadBucket", Bucket: bucket, StatusCode: http.StatusOK, RequestID: request}
 	if info.Region != "" && !strings.EqualFold(info.Region, c.region) {
@@ -162,7 +162,8 @@ func (c *Client) whyBad(ctx context.Context, bucket string, err error) error {
 	if !errors.As(err, &head) || head.StatusCode != http.StatusBadRequest {
 		return err
 	}
-	if _, lerr := c.BucketLocation(ctx, bucket); errors.As(lerr, &loc) && codeSentinels[loc.Code] != nil {
+	_, lerr := c.BucketLocation(ctx, bucket)
+	if errors.As(lerr, &loc) && codeSentinels[loc.Code] != nil && !errors.Is(lerr, ErrAccessDenied) {
 		return lerr
 	}
 	return err
