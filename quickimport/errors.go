@@ -27,6 +27,9 @@ var (
 	ErrQuota = errors.New("quota used up")
 	// ErrFlowControl: the service takes no more requests for the moment.
 	ErrFlowControl = errors.New("too many requests")
+	// ErrStoppedWaiting: the context ended while a job was followed. The job goes
+	// on in the cloud; its id is in the text.
+	ErrStoppedWaiting = errors.New("stopped waiting")
 	// ErrUncertain: the answer to the create call was lost, and nothing tells
 	// whether it was carried out; see [WithResubmit].
 	ErrUncertain = errors.New("outcome unknown")

@@ -105,7 +105,7 @@ func (c *Client) waitJob(ctx context.Context, id string, report func(percent int
 }
 
 func stillRunning(id string, err error) error {
-	return fmt.Errorf("quickimport: stopped waiting: %w (job %s goes on in the cloud; ask for it later by this id)", err, id)
+	return fmt.Errorf("quickimport: %w: %w (job %s goes on in the cloud; ask for it later by this id)", ErrStoppedWaiting, err, id)
 }
 
 func (j *Job) ended() (bool, error) {

@@ -146,6 +146,7 @@ func TestWaitJobThroughTransientErrors(t *testing.T) {
 	_, err = c.WaitJob(ctx, "j1")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "job j1 goes on in the cloud")
+	require.ErrorIs(t, err, quickimport.ErrStoppedWaiting)
 }
 
 // The image is awaited until it is active, by option.

@@ -68,37 +68,36 @@ func messages(err error) []string {
 	return append(lines, fmt.Sprintf("refused for %d reason(s); nothing was uploaded", len(lines)))
 }
 
-// flags are those for fields of the request, where the names differ by more than
-// the hyphens.
-var flags = map[string]string{
-	"enterprise_project_id": "--enterprise-project", "hw_firmware_type": "--firmware", "license_type": "--license",
-	"tags": "--tag", "image_tags": "--image-tag",
+// fieldFlags are the flags for fields of the request.
+var fieldFlags = map[string]string{
+	"name": "--name", "description": "--description", "min_disk": "--min-disk",
+	"type": "--type", "os_type": "--os-type", "os_version": "--os-version",
+	"architecture": "--architecture", "hw_firmware_type": "--firmware", "license_type": "--license",
+	"tags": "--tag", "image_tags": "--image-tag", "enterprise_project_id": "--enterprise-project",
 }
 
 // flagOf names the flag for a problem's field: the service's name helps who
 // writes requests, not who writes a command line.
 func flagOf(p quickimport.Problem) string {
-	switch p.Field {
-	case "image_url": // from --bucket and --key, or from obs://BUCKET/KEY
-		if strings.Contains(p.Rule, "bucket") {
-			return "bucket"
-		}
-		return "key"
-	case "name", "os_version", "os_type", "type", "min_disk", "description", "architecture":
-		return "--" + strings.ReplaceAll(p.Field, "_", "-")
+	if p.Field != "image_url" {
+		return cmp.Or(fieldFlags[p.Field], p.Field)
 	}
-	return cmp.Or(flags[p.Field], p.Field)
+	// From --bucket and --key, or from obs://BUCKET/KEY.
+	if strings.Contains(p.Rule, "bucket") {
+		return "bucket"
+	}
+	return "key"
 }
 
 // advice is a warning of the library with the names of flags.
 func advice(warning string) string {
-	return oneLine(strings.ReplaceAll(warning, "hw_firmware_type", flags["hw_firmware_type"]))
+	return oneLine(strings.ReplaceAll(warning, "hw_firmware_type", fieldFlags["hw_firmware_type"]))
 }
 
 // interruption is what to know of an interrupted command beyond that it was.
 func (a *app) interruption(err error) string {
 	switch {
-	case errors.Is(err, quickimport.ErrUncertain), strings.Contains(err.Error(), "goes on in the cloud"):
+	case errors.Is(err, quickimport.ErrUncertain), errors.Is(err, quickimport.ErrStoppedWaiting):
 		return ": " + message(err)
 	case a.resumable:
 		return "; run the same command again to go on where it was"
@@ -149,7 +148,7 @@ func hint(err error) string {
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return ""
 	}
-	if _, ok := errors.AsType[*hinted](err); ok || err != nil && strings.Contains(err.Error(), "goes on in the cloud") {
+	if _, ok := errors.AsType[*hinted](err); ok || errors.Is(err, quickimport.ErrStoppedWaiting) {
 		return "" // it says what to do already
 	}
 	for _, h := range hints {
