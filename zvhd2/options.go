@@ -34,7 +34,7 @@ const (
 	LevelBetter                   // smaller and slower
 	LevelBest                     // the smallest and slowest
 
-	// Auto compresses harder while the output is the bottleneck and lighter
+	// LevelAuto compresses harder while the output is the bottleneck and lighter
 	// while the compressor is. Its output depends on timing; use a fixed
 	// level where the same input must give the same bytes.
 	LevelAuto

@@ -108,12 +108,6 @@ func TestSweep(t *testing.T) {
 	}
 	require.NoError(t, atomicfile.Sweep(name))
 	require.NoError(t, other.Commit())
-	entries, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	var left []string
-	for _, e := range entries {
-		left = append(left, e.Name())
-	}
-	require.Equal(t, []string{".file.1.tmp", "file", "file.json"}, left)
+	require.Equal(t, []string{".file.1.tmp", "file", "file.json"}, names(t, dir))
 	_ = dead.Abort() // closes it
 }

@@ -8,13 +8,17 @@ import (
 	"github.com/spf13/pflag"
 
 	diskimage "github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/zvhd2"
 )
 
 // flagValues are the values of flags that take one of a few.
 func flagValues() map[string][]string {
-	var formats []string
+	var formats, levels []string
 	for _, f := range diskimage.Formats() {
 		formats = append(formats, string(f))
+	}
+	for l := zvhd2.LevelFastest; l <= zvhd2.LevelAuto; l++ {
+		levels = append(levels, l.String())
 	}
 	containers := []string{"zvhd2", "raw"}
 	return map[string][]string{
@@ -22,7 +26,7 @@ func flagValues() map[string][]string {
 		"architecture":  {"x86", "arm"},
 		"firmware":      {"bios", "uefi"},
 		"format":        containers,
-		"level":         {"fastest", "default", "better", "best", "auto"},
+		"level":         levels,
 		"license":       {"platform", "byol"},
 		"os-type":       {"Linux", "Windows"},
 		"progress":      {progressAuto, progressBar, progressPlain, progressNone},

@@ -55,8 +55,11 @@ func (f *bucketFlags) client() (*uploader.Client, error) {
 func parseObject(s string, needKey bool) (bucket, key string, err error) {
 	rest, ok := strings.CutPrefix(s, obsScheme)
 	bucket, key, _ = strings.Cut(rest, "/")
-	if !ok || bucket == "" || needKey && key == "" {
-		return "", "", usagef("%q: want obs://BUCKET/%s", s, map[bool]string{true: "KEY", false: "PREFIX"}[needKey])
+	switch {
+	case needKey && (!ok || bucket == "" || key == ""):
+		return "", "", usagef("%q: want obs://BUCKET/KEY", s)
+	case !ok || bucket == "":
+		return "", "", usagef("%q: want obs://BUCKET/PREFIX", s)
 	}
 	return bucket, key, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,17 +73,21 @@ copied_bytes, parts, resumed_parts, retries, etag, seconds.`,
 	return cmd
 }
 
-func (f *uploadFlags) options() ([]uploader.Option, error) {
+// part is the part size asked for, 0 for none.
+func (f *uploadFlags) part() (int64, error) {
+	if f.partSize == "" {
+		return 0, nil
+	}
+	return parsePartSize(f.partSize)
+}
+
+func (f *uploadFlags) options(part int64) ([]uploader.Option, error) {
 	if f.concurrency < 1 || f.concurrency > 64 {
 		return nil, usagef("--concurrency %d: want 1 to 64", f.concurrency)
 	}
 	opts := []uploader.Option{uploader.WithConcurrency(f.concurrency)}
-	if f.partSize != "" {
-		n, err := parsePartSize(f.partSize)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, uploader.WithPartSize(n))
+	if part > 0 {
+		opts = append(opts, uploader.WithPartSize(part))
 	}
 	if f.rate != "" {
 		n, err := parseSize(f.rate, 1)
@@ -114,14 +119,18 @@ func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) er
 	if err != nil {
 		return err
 	}
-	opts, err := f.options()
+	part, err := f.part()
+	if err != nil {
+		return err
+	}
+	opts, err := f.options(part)
 	a.resumable = !f.abort
 	if err != nil {
 		return err
 	}
 	var res *uploader.Result
 	if name == "-" {
-		res, err = a.uploadStdin(ctx, client, bucket, key, f.partSize, opts)
+		res, err = a.uploadStdin(ctx, client, bucket, key, cmp.Or(part, uploader.MinPartSize), opts)
 	} else {
 		res, err = a.uploadFile(ctx, client, name, bucket, key, opts)
 	}
@@ -156,19 +165,15 @@ func (a *app) uploadFile(ctx context.Context, client *uploader.Client, name, buc
 	})
 }
 
-// uploadStdin uploads what comes from a pipe. Nobody knows its size, so the parts
-// have the least size there is, or the one given.
-func (a *app) uploadStdin(ctx context.Context, client *uploader.Client, bucket, key, partSize string, opts []uploader.Option) (*uploader.Result, error) {
+// uploadStdin uploads what comes from a pipe. Nobody knows its size, so it may
+// have as many parts as there can be.
+func (a *app) uploadStdin(ctx context.Context, client *uploader.Client, bucket, key string, part int64, opts []uploader.Option) (*uploader.Result, error) {
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		return nil, usagef("standard input is a terminal; name a file, or send one through a pipe")
 	}
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	if _, err := in.Peek(1); errors.Is(err, io.EOF) {
 		return nil, hintf("standard input is empty; check what was to write it")
-	}
-	part := int64(uploader.MinPartSize)
-	if partSize != "" {
-		part, _ = parsePartSize(partSize) // it has been checked
 	}
 	most := min(part*uploader.MaxParts, uploader.MaxObjectSize)
 	res, err := a.send(client, -1, opts, func(up *uploader.Uploader) (*uploader.Result, error) {

@@ -63,7 +63,6 @@ func TestUploadAndLookAtTheObject(t *testing.T) {
 	requireError(t, fastimage(t, c.env, "upload", "--state-dir", dir, disk, "obs://nosuchbucket/k"), exitFailed, "nosuchbucket")
 	requireError(t, fastimage(t, c.env, "upload", disk, "images/k"), exitUsage, "obs://")
 	requireError(t, fastimage(t, c.env, "info", "obs://images/nothing"), exitFailed, "nothing")
-	requireError(t, fastimage(t, c.env, "info", "obs://images/raw/disk.raw"), exitFailed, "is raw")
 }
 
 // Every retry is a line: which part, which attempt, why.
