@@ -2,7 +2,7 @@
 // and on the clouds that run its API, through the Image Management Service's
 // fast creation function.
 //
-//	disk image ──rawimage/disk──▶ zvhd2.Encode ──pipe──▶ uploader ──▶ OBS bucket
+//	disk image ──rawimage/anyimage──▶ zvhd2.Encode ──pipe──▶ uploader ──▶ OBS bucket
 //	                                                                     │
 //	image id ◀── WaitJob ◀── job id ◀── POST quickimport/action ◀────────┘
 //

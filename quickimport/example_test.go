@@ -12,7 +12,7 @@ import (
 
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/quickimport/imstest"
-	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -192,7 +192,7 @@ func obsClient(srv *imstest.Server) *uploader.Client {
 }
 
 func upload(ctx context.Context, srv *imstest.Server, key string) *uploader.Result {
-	src, err := disk.Open("../testdata/disk.raw")
+	src, err := anyimage.Open("../testdata/disk.raw")
 	if err != nil {
 		log.Fatal(err)
 	}

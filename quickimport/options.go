@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/fastimage/fastimage/bitmap"
-	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -44,7 +44,7 @@ type options struct {
 	verify, resubmit             bool
 	wait, awaitActive            bool
 	deleteObject                 bool
-	source                       []disk.Option
+	source                       []anyimage.Option
 	settle                       time.Duration
 	mfLayout                     *bitmap.Layout
 	pollMin, pollMax, apiTimeout time.Duration
@@ -122,7 +122,7 @@ func WithFormat(f Format) Option {
 // WithSource says how disk images are opened, for instance in what directory
 // the backing file of a QCOW2 may lie. Default: by their content, and without
 // any other file than a VMDK's own.
-func WithSource(opts ...disk.Option) Option {
+func WithSource(opts ...anyimage.Option) Option {
 	return func(o *options) error { o.source = append(o.source, opts...); return nil }
 }
 

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fastimage/fastimage/rawimage"
-	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -173,12 +173,12 @@ var advices = []struct {
 	{rawimage.ErrTruncated, "", "fetch the file again"},
 	{rawimage.ErrEmpty, "IMG.0057", "look at what was to write it"},
 	{rawimage.ErrNotImage, "", "name a disk image or a block device"},
-	{disk.ErrUnsupported, "", "convert it to RAW or QCOW2 first"},
+	{anyimage.ErrUnsupported, "", "convert it to RAW or QCOW2 first"},
 	{zvhd2.ErrUnsupported, "IMG.0057", "make the file anew"},
 	{zvhd2.ErrFormat, "IMG.0057", "make the file anew, or fetch it again"},
 	{zvhd2.ErrChecksum, "IMG.0057", "make the file anew, or fetch it again"},
 	{zvhd2.ErrTruncated, "IMG.0057", "fetch the file again"},
-	{disk.ErrStream, "", "fetch the file again"},
+	{anyimage.ErrStream, "", "fetch the file again"},
 	{fs.ErrNotExist, "", "check the path"},
 	{fs.ErrPermission, "", "check the permissions of the file and its directory"},
 }
@@ -192,7 +192,7 @@ func (v *validation) problem(field, value string, err error) {
 			break
 		}
 	}
-	if damaged := (*disk.OpenError)(nil); errors.As(err, &damaged) {
+	if damaged := (*anyimage.OpenError)(nil); errors.As(err, &damaged) {
 		p.Advice = "look at the file with the tool that made it"
 	}
 	if api := (*APIError)(nil); errors.As(err, &api) && api.Code != "" {
@@ -207,7 +207,7 @@ func (v *validation) problem(field, value string, err error) {
 // bare is an error's text without the name of the package that it is from.
 func bare(err error) string {
 	text := err.Error()
-	for _, p := range []string{"quickimport: ", "uploader: ", "disk: ", "rawimage: ", "bitmap: ", "zvhd2: "} {
+	for _, p := range []string{"quickimport: ", "uploader: ", "anyimage: ", "rawimage: ", "bitmap: ", "zvhd2: "} {
 		text = strings.TrimPrefix(text, p)
 	}
 	return text

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/fastimage/fastimage/rawimage"
-	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -24,10 +24,10 @@ type source struct {
 	fileSize int64
 	warnings []string
 
-	image     *rawimage.Image // the bytes of the disk; nil for a stream
-	stream    *disk.Stream    // the disk in a compressed file
-	container *zvhd2.Reader   // set for ZVHD2
-	file      io.ReaderAt     // the file of a ZVHD2, which goes up as it is
+	image     *rawimage.Image  // the bytes of the disk; nil for a stream
+	stream    *anyimage.Stream // the disk in a compressed file
+	container *zvhd2.Reader    // set for ZVHD2
+	file      io.ReaderAt      // the file of a ZVHD2, which goes up as it is
 
 	unchanged func() error // nil: cannot be told
 	closers   []io.Closer
@@ -58,12 +58,12 @@ func (c *Client) openSource(ctx context.Context, name string) (*source, error) {
 		return nil, err
 	}
 	s := &source{name: name, id: sourceID{Path: path, Modified: info.ModTime().UTC()}}
-	d, err := disk.Open(name, c.o.source...)
-	switch foreign, ok := errors.AsType[*disk.UnsupportedError](err); {
+	d, err := anyimage.Open(name, c.o.source...)
+	switch foreign, ok := errors.AsType[*anyimage.UnsupportedError](err); {
 	case err == nil:
 		s.image, s.format, s.size, s.fileSize = d.Image, d.Format(), d.Size(), d.FileSize()
 		s.warnings, s.unchanged, s.closers = d.Warnings(), d.CheckUnchanged, []io.Closer{d}
-	case errors.Is(err, disk.ErrCompressed):
+	case errors.Is(err, anyimage.ErrCompressed):
 		err = s.openStream(ctx, name, c.o.source)
 	case ok && foreign.Format == rawimage.FormatZVHD2:
 		err = s.openContainerFile(name)
@@ -77,8 +77,8 @@ func (c *Client) openSource(ctx context.Context, name string) (*source, error) {
 }
 
 // openStream opens the RAW disk in a compressed file.
-func (s *source) openStream(ctx context.Context, name string, opts []disk.Option) (err error) {
-	if s.stream, err = disk.OpenStream(ctx, name, opts...); err != nil {
+func (s *source) openStream(ctx context.Context, name string, opts []anyimage.Option) (err error) {
+	if s.stream, err = anyimage.OpenStream(ctx, name, opts...); err != nil {
 		return err
 	}
 	s.format, s.size, s.fileSize = s.stream.Format(), s.stream.Size(), s.stream.FileSize()

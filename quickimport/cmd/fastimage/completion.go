@@ -7,14 +7,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	diskimage "github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
 // flagValues are the values of flags that take one of a few.
 func flagValues() map[string][]string {
 	var formats, levels []string
-	for _, f := range diskimage.Formats() {
+	for _, f := range anyimage.Formats() {
 		formats = append(formats, string(f))
 	}
 	for l := zvhd2.LevelFastest; l <= zvhd2.LevelAuto; l++ {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/rawimage"
-	diskimage "github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/rawimage/qcow2"
 	"github.com/fastimage/fastimage/rawimage/vmdk"
 	"github.com/fastimage/fastimage/uploader"
@@ -29,7 +29,7 @@ func usagef(format string, args ...any) error {
 }
 
 // prefixes are in the order in which the packages wrap one another.
-var prefixes = []string{"quickimport: ", "imstest: ", "uploader: ", "disk: ", "rawimage: ", "bitmap: ", "zvhd2: "}
+var prefixes = []string{"quickimport: ", "imstest: ", "uploader: ", "anyimage: ", "rawimage: ", "bitmap: ", "zvhd2: "}
 
 // message is err on one line, with what to do next when that is known.
 func message(err error) string {
@@ -125,7 +125,7 @@ var hints = []struct {
 	{rawimage.ErrEmpty, "check what was to write it"},
 	{qcow2.ErrOutside, "name a directory that holds all its files with --references"},
 	{qcow2.ErrReference, "name the directory of its other files with --references, which they are looked for in"},
-	{diskimage.ErrSize, "leave out --size to have it found, or fetch the file again"},
+	{anyimage.ErrSize, "leave out --size to have it found, or fetch the file again"},
 	{syscall.ENOSPC, "free space or choose another place for the output"},
 	{quickimport.ErrNoCredentials, "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or use --ak and --sk"},
 	{quickimport.ErrAuthentication, "check the access key, the secret key and this machine's clock"},
@@ -156,7 +156,7 @@ func hint(err error) string {
 			return h.hint
 		}
 	}
-	if e, ok := errors.AsType[*diskimage.OpenError](err); ok {
+	if e, ok := errors.AsType[*anyimage.OpenError](err); ok {
 		if e.Format == rawimage.FormatOVA && errors.Is(err, vmdk.ErrUnsupported) {
 			return "choose one with --member"
 		}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/rawimage"
-	diskimage "github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -30,10 +30,10 @@ type info struct {
 	Created      *time.Time `json:"created"`     // null for all but zvhd2
 
 	// Of all but zvhd2:
-	Allocated *int64           `json:"allocated,omitempty"` // bytes that are no holes by the image's own tables
-	Facts     []diskimage.Fact `json:"facts,omitempty"`     // what the format says beyond that
-	Warnings  []string         `json:"warnings,omitempty"`
-	Disk      *rawimage.Info   `json:"disk,omitempty"` // the partition table and what follows from it
+	Allocated *int64          `json:"allocated,omitempty"` // bytes that are no holes by the image's own tables
+	Facts     []anyimage.Fact `json:"facts,omitempty"`     // what the format says beyond that
+	Warnings  []string        `json:"warnings,omitempty"`
+	Disk      *rawimage.Info  `json:"disk,omitempty"` // the partition table and what follows from it
 	data      *bitmap.Bitmap
 }
 
@@ -128,7 +128,7 @@ func describeContainer(zr *zvhd2.Reader) *info {
 	}
 }
 
-func describeDisk(ctx context.Context, d *diskimage.Disk) (*info, error) {
+func describeDisk(ctx context.Context, d *anyimage.Disk) (*info, error) {
 	table, err := d.Inspect(ctx)
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func describeDisk(ctx context.Context, d *diskimage.Disk) (*info, error) {
 
 // describePacked goes through the disk for its blocks, and again for what the
 // partitions hold. One worker: more would send it back and forth.
-func describePacked(ctx context.Context, s *diskimage.Stream) (*info, error) {
+func describePacked(ctx context.Context, s *anyimage.Stream) (*info, error) {
 	bm, err := bitmap.Scan(ctx, s, s.Size(), bitmap.WithWorkers(1))
 	if err != nil {
 		return nil, err

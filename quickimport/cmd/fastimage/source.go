@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastimage/fastimage/rawimage"
-	diskimage "github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -21,8 +21,8 @@ import (
 // container with an index, or one that can only be read in sequence. Exactly one
 // of the first four is set.
 type source struct {
-	disk      *diskimage.Disk
-	packed    *diskimage.Stream
+	disk      *anyimage.Disk
+	packed    *anyimage.Stream
 	container *zvhd2.Reader
 	stream    *zvhd2.StreamReader
 	file      io.Closer // below stream
@@ -44,23 +44,23 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 	flags.Var(&f.size, "size", "size that the disk has, such as 40GiB: saves a gzip, xz or zstd file the reading that finds it")
 }
 
-func (f *sourceFlags) options() ([]diskimage.Option, error) {
-	var opts []diskimage.Option
+func (f *sourceFlags) options() ([]anyimage.Option, error) {
+	var opts []anyimage.Option
 	if f.format != "" {
 		format := rawimage.Format(strings.ToLower(f.format))
-		if !slices.Contains(diskimage.Formats(), format) {
-			return nil, usagef("--source-format %s: want one of %v", f.format, diskimage.Formats())
+		if !slices.Contains(anyimage.Formats(), format) {
+			return nil, usagef("--source-format %s: want one of %v", f.format, anyimage.Formats())
 		}
-		opts = append(opts, diskimage.WithFormat(format))
+		opts = append(opts, anyimage.WithFormat(format))
 	}
 	if f.references != "" {
-		opts = append(opts, diskimage.WithReferences(f.references))
+		opts = append(opts, anyimage.WithReferences(f.references))
 	}
 	if f.member != "" {
-		opts = append(opts, diskimage.WithMember(f.member))
+		opts = append(opts, anyimage.WithMember(f.member))
 	}
 	if f.size > 0 {
-		opts = append(opts, diskimage.WithSize(int64(f.size)))
+		opts = append(opts, anyimage.WithSize(int64(f.size)))
 	}
 	return opts, nil
 }
@@ -68,8 +68,8 @@ func (f *sourceFlags) options() ([]diskimage.Option, error) {
 // openDisk opens a disk image of any format and refuses one that its own
 // partition table says is cut short: what the cloud would make of it does not
 // start.
-func openDisk(ctx context.Context, name string, opts ...diskimage.Option) (*diskimage.Disk, error) {
-	d, err := diskimage.Open(name, opts...)
+func openDisk(ctx context.Context, name string, opts ...anyimage.Option) (*anyimage.Disk, error) {
+	d, err := anyimage.Open(name, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -93,11 +93,11 @@ func (a *app) open(ctx context.Context, name string, flags *sourceFlags) (*sourc
 	if err == nil {
 		return &source{disk: d}, nil
 	}
-	if errors.Is(err, diskimage.ErrCompressed) {
+	if errors.Is(err, anyimage.ErrCompressed) {
 		return a.openPacked(ctx, name, opts)
 	}
 	s := &source{}
-	foreign, ok := errors.AsType[*diskimage.UnsupportedError](err)
+	foreign, ok := errors.AsType[*anyimage.UnsupportedError](err)
 	switch {
 	case ok && foreign.Format == rawimage.FormatZVHD2:
 		s.container, err = zvhd2.Open(name)
@@ -113,13 +113,13 @@ func (a *app) open(ctx context.Context, name string, flags *sourceFlags) (*sourc
 }
 
 // openPacked opens a compressed RAW image, and shows the pass that finds its size.
-func (a *app) openPacked(ctx context.Context, name string, opts []diskimage.Option) (*source, error) {
+func (a *app) openPacked(ctx context.Context, name string, opts []anyimage.Option) (*source, error) {
 	show := a.progress()
 	defer show.finish()
-	opts = append(opts, diskimage.WithProgress(func(p diskimage.Progress) {
+	opts = append(opts, anyimage.WithProgress(func(p anyimage.Progress) {
 		show.show(step{phase: "count", done: p.Done, total: p.Total})
 	}))
-	s, err := diskimage.OpenStream(ctx, name, opts...)
+	s, err := anyimage.OpenStream(ctx, name, opts...)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 	"syscall"
 
 	"github.com/fastimage/fastimage/bitmap"
-	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if len(args) != 2 {
 		return errors.New("usage: diskconvert IMAGE OUT.zvhd2")
 	}
-	src, err := disk.Open(args[0])
+	src, err := anyimage.Open(args[0])
 	if err != nil {
 		return err
 	}

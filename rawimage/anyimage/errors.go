@@ -1,4 +1,4 @@
-package disk
+package anyimage
 
 import (
 	"errors"
@@ -11,15 +11,15 @@ import (
 // Conditions, for use with errors.Is.
 var (
 	// ErrUnsupported: the format is known and not read here.
-	ErrUnsupported = errors.New("disk: format is not supported")
+	ErrUnsupported = errors.New("anyimage: format is not supported")
 	// ErrCompressed: the file is compressed (gzip, xz, zstd), so it has no
 	// bytes at fixed places; OpenStream reads it.
-	ErrCompressed = errors.New("disk: image is compressed")
+	ErrCompressed = errors.New("anyimage: image is compressed")
 	// ErrSize: a disk is not as large as was said, or a stream longer than allowed.
-	ErrSize = errors.New("disk: disk has another size")
+	ErrSize = errors.New("anyimage: disk has another size")
 	// ErrStream: compressed data is damaged, cut short, or followed by
 	// something else.
-	ErrStream = errors.New("disk: damaged stream")
+	ErrStream = errors.New("anyimage: damaged stream")
 )
 
 // OpenError says which image could not be opened as what. Err is an error of the
@@ -34,9 +34,9 @@ type OpenError struct {
 func (e *OpenError) Error() string {
 	// The format's package says its name itself, in most cases.
 	if text := e.Err.Error(); strings.HasPrefix(text, string(e.Format)+": ") {
-		return "disk: open " + named(e.Name) + ": " + text
+		return "anyimage: open " + named(e.Name) + ": " + text
 	}
-	return fmt.Sprintf("disk: open %s: %s: %v", named(e.Name), e.Format, e.Err)
+	return fmt.Sprintf("anyimage: open %s: %s: %v", named(e.Name), e.Format, e.Err)
 }
 
 // Unwrap returns Err.
@@ -56,12 +56,12 @@ func (e *UnsupportedError) Error() string {
 	name := named(e.Name)
 	switch {
 	case e.Inside != "":
-		return fmt.Sprintf("disk: %s is %s, compressed with %s, and of compressed images only RAW is read: decompress it first: %s -dc %s > disk.%s",
+		return fmt.Sprintf("anyimage: %s is %s, compressed with %s, and of compressed images only RAW is read: decompress it first: %s -dc %s > disk.%s",
 			name, e.Format.Description(), e.Inside, e.Inside, name, e.Format)
 	case compressed(e.Format):
-		return fmt.Sprintf("disk: %s is %s, which can only be read from its start to its end: %s", name, e.Format.Description(), e.Format.Advice(name))
+		return fmt.Sprintf("anyimage: %s is %s, which can only be read from its start to its end: %s", name, e.Format.Description(), e.Format.Advice(name))
 	}
-	return fmt.Sprintf("disk: %s is %s, which is not read: %s", name, e.Format.Description(), e.Format.Advice(name))
+	return fmt.Sprintf("anyimage: %s is %s, which is not read: %s", name, e.Format.Description(), e.Format.Advice(name))
 }
 
 // Is reports whether target is ErrUnsupported, or ErrCompressed and applies.
@@ -81,11 +81,11 @@ type SizeError struct {
 func (e *SizeError) Error() string {
 	switch {
 	case e.Got < 0 && e.Want == MaxStreamSize:
-		return fmt.Sprintf("disk: %s is larger than 1 TiB when decompressed, the most that is read", e.Name)
+		return fmt.Sprintf("anyimage: %s is larger than 1 TiB when decompressed, the most that is read", e.Name)
 	case e.Got < 0:
-		return fmt.Sprintf("disk: %s has more than the %d bytes decompressed that it was opened for", e.Name, e.Want)
+		return fmt.Sprintf("anyimage: %s has more than the %d bytes decompressed that it was opened for", e.Name, e.Want)
 	}
-	return fmt.Sprintf("disk: %s holds a disk of %d bytes, not of the %d it was opened for", e.Name, e.Got, e.Want)
+	return fmt.Sprintf("anyimage: %s holds a disk of %d bytes, not of the %d it was opened for", e.Name, e.Got, e.Want)
 }
 
 // Is reports whether target is ErrSize.
@@ -102,7 +102,7 @@ type StreamError struct {
 
 // Error implements error.
 func (e *StreamError) Error() string {
-	return fmt.Sprintf("disk: %s: %s data damaged or cut short after %d bytes of the disk: %v; fetch it again", e.Name, e.Format, e.Offset, e.Err)
+	return fmt.Sprintf("anyimage: %s: %s data damaged or cut short after %d bytes of the disk: %v; fetch it again", e.Name, e.Format, e.Offset, e.Err)
 }
 
 // Unwrap returns Err.

@@ -1,4 +1,4 @@
-package disk
+package anyimage
 
 import (
 	"errors"
@@ -35,7 +35,7 @@ func Formats() []rawimage.Format { return slices.Clone(formats) }
 func WithFormat(f rawimage.Format) Option {
 	return func(o *options) error {
 		if !slices.Contains(formats, f) {
-			return fmt.Errorf("disk: format %q: want one of %v", f, formats)
+			return fmt.Errorf("anyimage: format %q: want one of %v", f, formats)
 		}
 		o.format = f
 		return nil
@@ -48,7 +48,7 @@ func WithFormat(f rawimage.Format) Option {
 func WithReferences(dir string) Option {
 	return func(o *options) error {
 		if dir == "" {
-			return errors.New("disk: WithReferences: empty directory name")
+			return errors.New("anyimage: WithReferences: empty directory name")
 		}
 		o.references = dir
 		return nil
@@ -60,7 +60,7 @@ func WithReferences(dir string) Option {
 func WithMember(name string) Option {
 	return func(o *options) error {
 		if name == "" {
-			return errors.New("disk: WithMember: empty name")
+			return errors.New("anyimage: WithMember: empty name")
 		}
 		o.member = name
 		return nil
@@ -73,7 +73,7 @@ func WithMember(name string) Option {
 func WithSize(n int64) Option {
 	return func(o *options) error {
 		if n < 1 || n > MaxStreamSize {
-			return fmt.Errorf("disk: size of %d bytes is not in 1..%d", n, int64(MaxStreamSize))
+			return fmt.Errorf("anyimage: size of %d bytes is not in 1..%d", n, int64(MaxStreamSize))
 		}
 		o.size = n
 		return nil

@@ -1,4 +1,4 @@
-package disk
+package anyimage
 
 import (
 	"fmt"
@@ -36,7 +36,7 @@ func (w *rewinder) note(p []byte, pos int64) {
 
 func (w *rewinder) readAt(p []byte, off, size int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("disk: read at %d: %w", off, fs.ErrInvalid)
+		return 0, fmt.Errorf("anyimage: read at %d: %w", off, fs.ErrInvalid)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,4 +1,4 @@
-package disk
+package anyimage
 
 import (
 	"bufio"
@@ -34,7 +34,7 @@ func newDecoder(f rawimage.Format, in io.Reader) (io.ReadCloser, error) {
 		}
 		return z.IOReadCloser(), nil
 	}
-	return nil, fmt.Errorf("disk: no decompressor for %s", f)
+	return nil, fmt.Errorf("anyimage: no decompressor for %s", f)
 }
 
 var errTrailing = errors.New("something that is not gzip follows the end")

@@ -1,4 +1,4 @@
-// Package disk opens any disk image that people have, by its content and
+// Package anyimage opens any disk image that people have, by its content and
 // whatever its name, as the disk of RAW bytes it holds.
 //
 //	RAW                          as it is, or a block device
@@ -36,4 +36,4 @@
 // Images are hostile input; see the packages of the formats. A Stream ends with an
 // error at the size it was opened with, which is at most [MaxStreamSize], and
 // needs at most 64 MiB (xz) or 128 MiB (zstd) for its window.
-package disk
+package anyimage

@@ -1,4 +1,4 @@
-package disk_test
+package anyimage_test
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 
 	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage"
-	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 )
 
 func gz(t testing.TB, b []byte) []byte {
@@ -59,8 +59,8 @@ func write(t testing.TB, b []byte) string {
 	return name
 }
 
-func openStream(t testing.TB, b []byte, opts ...disk.Option) (*disk.Stream, error) {
-	s, err := disk.OpenStream(context.Background(), write(t, b), opts...)
+func openStream(t testing.TB, b []byte, opts ...anyimage.Option) (*anyimage.Stream, error) {
+	s, err := anyimage.OpenStream(context.Background(), write(t, b), opts...)
 	if err == nil {
 		t.Cleanup(func() { require.NoError(t, s.Close()) })
 	}
@@ -91,8 +91,8 @@ func TestStream(t *testing.T) {
 		"zstd mixed frames": {rawimage.FormatZstd, join(zst(t, a, true), zst(t, b, false)), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var last disk.Progress // more than one report on a slow machine
-			s, err := openStream(t, c.data, disk.WithProgress(func(p disk.Progress) {
+			var last anyimage.Progress // more than one report on a slow machine
+			s, err := openStream(t, c.data, anyimage.WithProgress(func(p anyimage.Progress) {
 				require.GreaterOrEqual(t, p.Done, last.Done)
 				require.EqualValues(t, len(c.data), p.Total)
 				last = p
@@ -103,7 +103,7 @@ func TestStream(t *testing.T) {
 			requireStream(t, s, c.format, want)
 			requireReadAt(t, s, want)
 
-			s, err = openStream(t, c.data, disk.WithSize(int64(len(want))))
+			s, err = openStream(t, c.data, anyimage.WithSize(int64(len(want))))
 			require.NoError(t, err)
 			requireReadAt(t, s, want)
 			requireStream(t, s, c.format, want)
@@ -111,7 +111,7 @@ func TestStream(t *testing.T) {
 	}
 }
 
-func requireStream(t *testing.T, s *disk.Stream, format rawimage.Format, want []byte) {
+func requireStream(t *testing.T, s *anyimage.Stream, format rawimage.Format, want []byte) {
 	t.Helper()
 	require.Equal(t, format, s.Format())
 	require.EqualValues(t, len(want), s.Size())
@@ -122,7 +122,7 @@ func requireStream(t *testing.T, s *disk.Stream, format rawimage.Format, want []
 }
 
 // requireReadAt goes through the disk in every direction.
-func requireReadAt(t *testing.T, s *disk.Stream, want []byte) {
+func requireReadAt(t *testing.T, s *anyimage.Stream, want []byte) {
 	t.Helper()
 	size := int64(len(want))
 	for _, off := range []int64{0, size - 512, 2 << 20, 512, 4<<20 - 3, 4<<20 - 5000, 1 << 20, 0} {
@@ -142,7 +142,7 @@ func TestBadStream(t *testing.T) {
 		"gzip": gz(t, want), "xz": xzBytes(t, want), "zstd": zst(t, want, true), "zstd without size": zst(t, want, false),
 	} {
 		t.Run(name, func(t *testing.T) {
-			fails := func(what string, b []byte, is error, opts ...disk.Option) {
+			fails := func(what string, b []byte, is error, opts ...anyimage.Option) {
 				t.Helper()
 				s, err := openStream(t, b, opts...)
 				if err == nil {
@@ -152,34 +152,34 @@ func TestBadStream(t *testing.T) {
 				n := strings.Count(err.Error(), "\n")
 				require.Zero(t, n, what)
 			}
-			sized := disk.WithSize(int64(len(want)))
+			sized := anyimage.WithSize(int64(len(want)))
 			for _, cut := range []int{1, 5, 100, len(whole) / 2, len(whole) - 30} {
-				fails("cut", whole[:len(whole)-cut], disk.ErrStream)
-				fails("cut", whole[:len(whole)-cut], disk.ErrStream, sized)
+				fails("cut", whole[:len(whole)-cut], anyimage.ErrStream)
+				fails("cut", whole[:len(whole)-cut], anyimage.ErrStream, sized)
 			}
-			fails("garbage", join(whole, []byte("garbage that follows")), disk.ErrStream)
-			fails("garbage", join(whole, []byte("garbage that follows")), disk.ErrStream, sized)
+			fails("garbage", join(whole, []byte("garbage that follows")), anyimage.ErrStream)
+			fails("garbage", join(whole, []byte("garbage that follows")), anyimage.ErrStream, sized)
 			for _, at := range []int{len(whole) / 3, len(whole) / 2} {
 				bad := bytes.Clone(whole)
 				bad[at] ^= 0x10
 				bad[at+1] ^= 0x55
-				fails("damage", bad, disk.ErrStream)
+				fails("damage", bad, anyimage.ErrStream)
 			}
-			fails("short", whole, disk.ErrSize, disk.WithSize(int64(len(want))-1))
-			fails("long", whole, disk.ErrSize, disk.WithSize(int64(len(want))+1))
+			fails("short", whole, anyimage.ErrSize, anyimage.WithSize(int64(len(want))-1))
+			fails("long", whole, anyimage.ErrSize, anyimage.WithSize(int64(len(want))+1))
 		})
 	}
 	for _, n := range []int64{int64(len(want)) - 1, int64(len(want)), int64(len(want)) + 1} { // of a disk that is no stream
-		d, err := disk.New(bytes.NewReader(want), int64(len(want)), disk.WithSize(n))
+		d, err := anyimage.New(bytes.NewReader(want), int64(len(want)), anyimage.WithSize(n))
 		if n == int64(len(want)) {
 			require.NoError(t, err)
 			require.NoError(t, d.Close())
 			continue
 		}
-		require.ErrorIs(t, err, disk.ErrSize)
+		require.ErrorIs(t, err, anyimage.ErrSize)
 	}
-	for _, n := range []int64{0, -1, disk.MaxStreamSize + 1} {
-		_, err := openStream(t, gz(t, want), disk.WithSize(n))
+	for _, n := range []int64{0, -1, anyimage.MaxStreamSize + 1} {
+		_, err := openStream(t, gz(t, want), anyimage.WithSize(n))
 		require.Error(t, err)
 	}
 	_, err := openStream(t, gz(t, nil))
@@ -197,7 +197,7 @@ func TestLyingSize(t *testing.T) {
 		_, err = io.Copy(io.Discard, s)
 	}
 	require.Error(t, err)
-	require.True(t, strings.HasPrefix(err.Error(), "disk: "))
+	require.True(t, strings.HasPrefix(err.Error(), "anyimage: "))
 }
 
 // Images of other formats inside are refused, whether marked at their start or
@@ -213,9 +213,9 @@ func TestForeignInside(t *testing.T) {
 			if err == nil {
 				_, err = io.Copy(io.Discard, s)
 			}
-			require.ErrorIs(t, err, disk.ErrUnsupported)
+			require.ErrorIs(t, err, anyimage.ErrUnsupported)
 			require.Contains(t, err.Error(), "decompress it first")
-			s, err = openStream(t, b, disk.WithFormat(rawimage.FormatRaw))
+			s, err = openStream(t, b, anyimage.WithFormat(rawimage.FormatRaw))
 			require.NoError(t, err)
 			requireStream(t, s, s.Format(), image)
 		}
@@ -225,6 +225,6 @@ func TestForeignInside(t *testing.T) {
 func TestCancelledCount(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(io.ErrClosedPipe)
-	_, err := disk.OpenStream(ctx, write(t, gz(t, content(8<<20))))
+	_, err := anyimage.OpenStream(ctx, write(t, gz(t, content(8<<20))))
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 }

@@ -1,13 +1,13 @@
-package disk_test
+package anyimage_test
 
 import (
 	"fmt"
 
-	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 )
 
 func Example() {
-	d, err := disk.Open("../../testdata/disk.raw") // or any other image
+	d, err := anyimage.Open("../../testdata/disk.raw") // or any other image
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,4 +1,4 @@
-package disk
+package anyimage
 
 import (
 	"errors"
@@ -37,7 +37,7 @@ func (d *Disk) watch(name string) error {
 func (w watched) check() error {
 	fi, err := os.Stat(w.name)
 	if err != nil {
-		return fmt.Errorf("disk: check: %w", err)
+		return fmt.Errorf("anyimage: check: %w", err)
 	}
 	if fi.Size() != w.size || !fi.ModTime().Equal(w.mtime) {
 		return &rawimage.ChangedError{Name: w.name, OldSize: w.size, NewSize: fi.Size(), OldTime: w.mtime, NewTime: fi.ModTime()}

@@ -1,4 +1,4 @@
-package disk_test
+package anyimage_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/fastimage/fastimage/internal/qemutest"
 	"github.com/fastimage/fastimage/rawimage"
-	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 )
 
 // content is n bytes of a disk: data that compresses, data that does not, holes.
@@ -38,7 +38,7 @@ func source(t testing.TB, n int64) (dir string, want []byte) {
 }
 
 // requireDisk wants an open disk to have the content want.
-func requireDisk(t testing.TB, d *disk.Disk, want []byte) {
+func requireDisk(t testing.TB, d *anyimage.Disk, want []byte) {
 	t.Helper()
 	require.EqualValues(t, len(want), d.Size())
 	got := make([]byte, len(want))
@@ -73,7 +73,7 @@ func TestOpen(t *testing.T) {
 		t.Run(strings.Join(im.args, " "), func(t *testing.T) {
 			name := fmt.Sprintf("misnamed%d.txt", i)
 			qemutest.Tool(t, dir, "qemu-img", append(append([]string{"convert", "-f", "raw"}, im.args...), "disk.raw", name)...)
-			d, err := disk.Open(filepath.Join(dir, name))
+			d, err := anyimage.Open(filepath.Join(dir, name))
 			require.NoError(t, err)
 			defer d.Close()
 			require.Equal(t, im.format, d.Format())
@@ -100,15 +100,15 @@ func TestRefused(t *testing.T) {
 		"vhdxfile":                "vhdx: ",
 	} {
 		head := append([]byte(magic), make([]byte, 8192)...)
-		_, err := disk.New(bytes.NewReader(head), int64(len(head)))
+		_, err := anyimage.New(bytes.NewReader(head), int64(len(head)))
 		require.ErrorContains(t, err, words)
-		d, err := disk.New(bytes.NewReader(head), int64(len(head)), disk.WithFormat(rawimage.FormatRaw))
+		d, err := anyimage.New(bytes.NewReader(head), int64(len(head)), anyimage.WithFormat(rawimage.FormatRaw))
 		require.NoError(t, err)
 		requireDisk(t, d, head)
 	}
-	_, err := disk.New(bytes.NewReader([]byte("\x1f\x8b\x08")), 3)
-	require.ErrorIs(t, err, disk.ErrCompressed)
-	require.ErrorIs(t, err, disk.ErrUnsupported)
+	_, err := anyimage.New(bytes.NewReader([]byte("\x1f\x8b\x08")), 3)
+	require.ErrorIs(t, err, anyimage.ErrCompressed)
+	require.ErrorIs(t, err, anyimage.ErrUnsupported)
 }
 
 // FuzzNew: no panic and no hang on any image, its disk read to some extent.
@@ -117,7 +117,7 @@ func FuzzNew(f *testing.F) {
 		f.Add(append([]byte(magic), make([]byte, 1024)...))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := disk.New(bytes.NewReader(b), int64(len(b)))
+		d, err := anyimage.New(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return
 		}
