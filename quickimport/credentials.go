@@ -68,21 +68,25 @@ func StaticCredentials(c Credentials) CredentialsProvider {
 // (the names of the vendor's SDKs); where both keys are not set there,
 // HW_ACCESS_KEY, HW_SECRET_KEY, HW_SECURITY_TOKEN and HW_PROJECT_ID (the names
 // of Terraform and Packer). The two sets of keys are never mixed.
-func EnvCredentials() CredentialsProvider {
+func EnvCredentials() CredentialsProvider { return LookupCredentials(os.Getenv) }
+
+// LookupCredentials is [EnvCredentials] with another environment: getenv
+// returns the value of a variable, "" if it is not set.
+func LookupCredentials(getenv func(string) string) CredentialsProvider {
 	return CredentialsFunc(func(context.Context) (Credentials, error) {
 		c := Credentials{
-			AccessKey:     os.Getenv("HUAWEICLOUD_SDK_AK"),
-			SecretKey:     os.Getenv("HUAWEICLOUD_SDK_SK"),
-			SecurityToken: os.Getenv("HUAWEICLOUD_SDK_SECURITY_TOKEN"),
+			AccessKey:     getenv("HUAWEICLOUD_SDK_AK"),
+			SecretKey:     getenv("HUAWEICLOUD_SDK_SK"),
+			SecurityToken: getenv("HUAWEICLOUD_SDK_SECURITY_TOKEN"),
 		}
 		if c.AccessKey == "" || c.SecretKey == "" {
 			c = Credentials{
-				AccessKey:     os.Getenv("HW_ACCESS_KEY"),
-				SecretKey:     os.Getenv("HW_SECRET_KEY"),
-				SecurityToken: os.Getenv("HW_SECURITY_TOKEN"),
+				AccessKey:     getenv("HW_ACCESS_KEY"),
+				SecretKey:     getenv("HW_SECRET_KEY"),
+				SecurityToken: getenv("HW_SECURITY_TOKEN"),
 			}
 		}
-		c.ProjectID = cmp.Or(os.Getenv("HUAWEICLOUD_SDK_PROJECT_ID"), os.Getenv("HW_PROJECT_ID"))
+		c.ProjectID = cmp.Or(getenv("HUAWEICLOUD_SDK_PROJECT_ID"), getenv("HW_PROJECT_ID"))
 		return c, c.check()
 	})
 }

@@ -1,0 +1,147 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/bitmap"
+)
+
+// bitmapReport is what bitmap --json prints. The names are stable.
+type bitmapReport struct {
+	File       string `json:"file"`
+	Layout     string `json:"layout"`
+	Assumed    bool   `json:"assumed"`
+	BlockSize  int64  `json:"block_size"`
+	Blocks     int64  `json:"blocks"`
+	DataBlocks int64  `json:"data_blocks"`
+	DataBytes  int64  `json:"data_bytes"`
+	Size       int64  `json:"size"`
+}
+
+func (a *app) bitmapCmd() *cobra.Command {
+	var force, asJSON bool
+	var layoutText string
+	var flags sourceFlags
+	cmd := &cobra.Command{
+		Use:   "bitmap [flags] IMAGE [OUT.mf]",
+		Short: "write the bitmap (.mf) that a RAW image needs beside it",
+		Long: `Bitmap writes which blocks of the disk in IMAGE hold data, as a .mf file: by
+default beside IMAGE, under its name with the extension .mf. An output of - is
+standard output. IMAGE may be of any format that convert reads; the bitmap is that
+of the RAW disk in it.
+
+The layout of .mf files is not documented publicly. What is written is an
+assumption: one bit per 2 MiB of disk, least significant bit first, 1 for data,
+padded to whole segments of 4096 bytes, no header. --layout takes another one in
+the form that the package bitmap documents; the default is
+` + bitmap.DefaultLayout().String() + `
+
+With --json it prints one object: file, layout, assumed (true for the default
+layout), block_size, blocks, data_blocks, data_bytes, size.
+
+'fastimage bitmap infer' finds the layout of a file made by the vendor's tool. An
+image called infer is given as ./infer.`,
+		Example: `  fastimage bitmap testdata/disk.raw disk.mf`,
+		Args:    argCount(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out, err := bitmapName(args)
+			if err != nil {
+				return err
+			}
+			if asJSON && out == "-" {
+				return usagef("--json and an output of - both want standard output; name a file")
+			}
+			layout, err := parseLayout("--layout", layoutText)
+			if err != nil {
+				return err
+			}
+			return a.writeBitmap(cmd.Context(), args[0], out, &flags, layout, force, asJSON)
+		},
+	}
+	flags.add(cmd)
+	cmd.AddCommand(a.inferCmd())
+	cmd.Flags().StringVar(&layoutText, "layout", bitmap.DefaultLayout().String(), "layout of the file; the default is an assumption")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "overwrite the output")
+	return cmd
+}
+
+// parseLayout reads the layout given to a flag.
+func parseLayout(flag, text string) (bitmap.Layout, error) {
+	l, err := bitmap.ParseLayout(text)
+	if err != nil {
+		return l, usagef("%s: %s", flag, message(err))
+	}
+	return l, nil
+}
+
+// bitmapName is the output named, or the image's with another extension.
+func bitmapName(args []string) (string, error) {
+	if len(args) > 1 {
+		return args[1], nil
+	}
+	if args[0] == "-" {
+		return "", usagef("the bitmap of standard input has no name; name the file to write")
+	}
+	if st, err := os.Stat(args[0]); err == nil && st.Mode()&fs.ModeDevice != 0 {
+		return "", usagef("%s is a device; name the file to write", args[0])
+	}
+	return strings.TrimSuffix(args[0], filepath.Ext(args[0])) + ".mf", nil
+}
+
+// scan finds the blocks that hold data.
+func (a *app) scan(ctx context.Context, src *source, block int64) (bm *bitmap.Bitmap, err error) {
+	show := a.progress()
+	defer show.finish()
+	opts := []bitmap.Option{bitmap.WithBlockSize(block), bitmap.WithProgress(func(p bitmap.Progress) {
+		show.show(step{phase: "scan", done: p.Done, total: p.Total})
+	})}
+	if src.disk != nil {
+		bm, err = bitmap.Scan(ctx, src.disk, src.size(), opts...)
+	} else {
+		// One worker: more would send the stream back and forth.
+		bm, err = bitmap.Scan(ctx, src.packed, src.size(), append(opts, bitmap.WithWorkers(1))...)
+	}
+	return bm, src.unchanged(err)
+}
+
+func (a *app) writeBitmap(ctx context.Context, from, to string, flags *sourceFlags, layout bitmap.Layout, force, asJSON bool) error {
+	src, err := a.open(ctx, from, flags)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if src.isContainer() {
+		return hintf("%s is %s, which has a bitmap of its own; a .mf file goes with a RAW image", from, src.format())
+	}
+	// Before the scan, which takes as long as the disk is large.
+	out, err := a.create(to, from, force, 0)
+	if err != nil {
+		return err
+	}
+	bm, err := a.scan(ctx, src, layout.BlockSize)
+	if err == nil {
+		err = bm.Encode(out, layout)
+	}
+	if err := out.done(err); err != nil {
+		return err
+	}
+	assumed := layout.Equal(bitmap.DefaultLayout())
+	if asJSON {
+		return a.printJSON(bitmapReport{to, layout.String(), assumed, bm.BlockSize(), bm.Blocks(), bm.Count(), bm.DataBytes(), bm.Size()})
+	}
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "%s\n%s: %d of %d blocks of %s hold data\n", bm.Render(mapWidth), to, bm.Count(), bm.Blocks(), size(bm.BlockSize()))
+		if assumed {
+			fmt.Fprintln(a.stderr, "note: the layout is an assumption")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/quickimport"
+)
+
+// cloudFlags name a cloud and the credentials for it.
+type cloudFlags struct {
+	keyFlags
+	region, project string
+	ims, obs, iam   string
+	token           string
+}
+
+// cloudFlagNames contradict --local.
+var cloudFlagNames = []string{"region", "project-id", "ims-endpoint", "obs-endpoint", "iam-endpoint",
+	"ak", "sk", "security-token", "token"}
+
+// credentialsHelp is the part of a help text that every command of a cloud has.
+const credentialsHelp = `Credentials come from --ak and --sk (--security-token for temporary keys), or
+from HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and HUAWEICLOUD_SDK_SECURITY_TOKEN,
+or from HW_ACCESS_KEY, HW_SECRET_KEY and HW_SECURITY_TOKEN. A --token
+authenticates to the image service only; the bucket needs keys in any case.
+Flags on a command line can be seen by other users of the machine: prefer the
+environment for secrets.
+
+Further defaults from the environment: HUAWEICLOUD_SDK_PROJECT_ID or
+HW_PROJECT_ID, HW_REGION_NAME, HW_ENTERPRISE_PROJECT_ID, FASTIMAGE_BUCKET,
+FASTIMAGE_IMS_ENDPOINT, FASTIMAGE_OBS_ENDPOINT, FASTIMAGE_IAM_ENDPOINT.`
+
+func (f *cloudFlags) add(a *app, cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.region, "region", "", "region, for instance cn-north-4")
+	fl.StringVar(&f.project, "project-id", "", "project id (default: looked up by the region)")
+	fl.StringVar(&f.ims, "ims-endpoint", "", "URL of the image service (default https://ims.REGION.myhuaweicloud.com)")
+	fl.StringVar(&f.obs, "obs-endpoint", "", "URL of the object storage (default https://obs.REGION.myhuaweicloud.com)")
+	fl.StringVar(&f.iam, "iam-endpoint", "", "URL of the identity service (default https://iam.REGION.myhuaweicloud.com)")
+	f.keyFlags.add(a, cmd, "access key")
+	fl.StringVar(&f.token, "token", "", "IAM token for the image service")
+}
+
+// check finds what the flags and the environment lack.
+func (f *cloudFlags) check() error {
+	if cmp.Or(f.region, f.getenv("HW_REGION_NAME")) == "" {
+		return usagef("no region; use --region or set HW_REGION_NAME")
+	}
+	return f.keyFlags.check()
+}
+
+// options are those that point a client at the cloud.
+func (f *cloudFlags) options() []quickimport.Option {
+	opts := []quickimport.Option{
+		quickimport.WithRegion(cmp.Or(f.region, f.getenv("HW_REGION_NAME"))),
+		quickimport.WithCredentials(f.credentials()),
+	}
+	for _, e := range []struct {
+		value string
+		with  func(string) quickimport.Option
+	}{
+		{f.project, quickimport.WithProjectID},
+		{cmp.Or(f.ims, f.getenv("FASTIMAGE_IMS_ENDPOINT")), quickimport.WithIMSEndpoint},
+		{cmp.Or(f.obs, f.getenv("FASTIMAGE_OBS_ENDPOINT")), quickimport.WithOBSEndpoint},
+		{cmp.Or(f.iam, f.getenv("FASTIMAGE_IAM_ENDPOINT")), quickimport.WithIAMEndpoint},
+	} {
+		if e.value != "" {
+			opts = append(opts, e.with(e.value))
+		}
+	}
+	return opts
+}
+
+// credentials are keys and token. With a token there need be no keys.
+func (f *cloudFlags) credentials() quickimport.CredentialsProvider {
+	return quickimport.CredentialsFunc(func(ctx context.Context) (quickimport.Credentials, error) {
+		c, err := f.keys(ctx)
+		if f.token != "" {
+			c.Token, err = f.token, nil
+		}
+		return c, err
+	})
+}
+
+// client makes a client of the cloud that the flags name.
+func (f *cloudFlags) client(a *app, opts ...quickimport.Option) (*quickimport.Client, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return a.newClient(append(f.options(), opts...)...)
+}
+
+// newClient adds what every client of the command has.
+func (a *app) newClient(opts ...quickimport.Option) (*quickimport.Client, error) {
+	if a.verbose {
+		opts = append(opts, quickimport.WithLogger(slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	}
+	c, err := quickimport.New(opts...)
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, hintf("%s; name another with --state-dir", message(err))
+	}
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,207 @@
+package command
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/zvhd2"
+)
+
+// convertFlags are those of convert.
+type convertFlags struct {
+	source sourceFlags
+	to     string
+	level  string
+	force  bool
+	asJSON bool
+}
+
+// converted is what convert --json prints. The names are stable.
+type converted struct {
+	Source       string   `json:"source"`
+	SourceFormat string   `json:"source_format"`
+	Output       string   `json:"output"`
+	Format       string   `json:"format"` // zvhd2 or raw
+	DiskSize     int64    `json:"disk_size"`
+	DataBytes    *int64   `json:"data_bytes"` // null where a container was unpacked
+	FileSize     int64    `json:"file_size"`
+	UUID         *string  `json:"uuid"` // null for raw
+	Seconds      float64  `json:"seconds"`
+	Warnings     []string `json:"warnings"`
+
+	detail string
+}
+
+func (a *app) convertCmd() *cobra.Command {
+	var f convertFlags
+	cmd := &cobra.Command{
+		Use:   "convert [flags] IN OUT",
+		Short: "convert any disk image to ZVHD2 or RAW, ZVHD2 and ZVHD to RAW",
+		Long: `Convert writes a disk image as ZVHD2, or as RAW if OUT ends in .raw or .img, and
+a ZVHD2 or ZVHD file as RAW. The content of IN decides what it is: RAW, QCOW2,
+VMDK (with the files it names beside it), OVA, VHD, VHDX, VDI, or RAW compressed
+with gzip, xz or zstd. A RAW disk that looks like another format because its
+guest made it so needs --source-format raw.
+
+The output appears under its name only when it is whole: until then it has a
+temporary name in the same directory, which is removed on failure. Zeros of a RAW
+output are left as holes. An output of - is standard output; an IN of - is a
+ZVHD2 or ZVHD file on standard input.
+
+With --json it prints one object: source, source_format, output, format,
+disk_size, data_bytes, file_size, uuid, seconds, warnings. data_bytes is null
+where a container was unpacked, uuid for RAW.`,
+		Example: `  fastimage convert testdata/disk.raw disk.zvhd2
+  fastimage convert debian.qcow2 debian.zvhd2
+  fastimage convert --size 10GiB disk.raw.xz disk.zvhd2
+  fastimage convert disk.zvhd2 disk.raw
+  fastimage convert appliance.ova - | ssh backup 'cat > disk.zvhd2'
+  ssh backup 'cat disk.zvhd2' | fastimage convert - disk.raw`,
+		Args: argCount(2, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.convert(cmd.Context(), args[0], args[1], &f)
+		},
+	}
+	f.source.add(cmd)
+	cmd.Flags().StringVar(&f.to, "to", "", "what to write whatever the name of the output: zvhd2 or raw")
+	cmd.Flags().BoolVarP(&f.force, "force", "f", false, "overwrite the output")
+	cmd.Flags().StringVar(&f.level, "level", "default", "compression of ZVHD2: fastest, default, better, best or auto")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON object on standard output")
+	return cmd
+}
+
+func (a *app) convert(ctx context.Context, from, to string, f *convertFlags) error {
+	l, err := level(f.level)
+	if err != nil {
+		return err
+	}
+	if f.asJSON && to == "-" {
+		return usagef("--json and an output of - both want standard output; name a file")
+	}
+	src, err := a.open(ctx, from, &f.source)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	format, err := src.target(from, to, f.to)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	rawSize := int64(0)
+	if format == rawimage.FormatRaw {
+		rawSize = src.size()
+	}
+	out, err := a.create(to, from, f.force, rawSize)
+	if err != nil {
+		return err
+	}
+	res := converted{Source: from, SourceFormat: src.format(), Output: to, Format: string(format), DiskSize: src.size(), Warnings: src.warnings()}
+	err = out.done(func() error {
+		show := a.progress()
+		defer show.finish()
+		switch {
+		case src.isContainer():
+			return src.decode(ctx, out, &res, containerProgress(show, "convert"))
+		case format == rawimage.FormatRaw:
+			return src.unchanged(src.copy(ctx, out, &res, show))
+		}
+		return src.unchanged(src.encode(ctx, out, &res, zvhd2.WithLevel(l), containerProgress(show, "convert")))
+	}())
+	if err != nil {
+		return err
+	}
+	res.Seconds = time.Since(start).Seconds()
+	return a.printConverted(&res, f.asJSON)
+}
+
+func (a *app) printConverted(res *converted, asJSON bool) error {
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "%s: %s from %s, disk %s%s, %.2fs\n", res.Output, res.Format, res.SourceFormat, size(res.DiskSize), res.detail, res.Seconds)
+		for _, w := range res.Warnings {
+			fmt.Fprintf(a.stderr, "warning: %s\n", oneLine(w))
+		}
+	}
+	if !asJSON {
+		return nil
+	}
+	if res.Warnings == nil {
+		res.Warnings = []string{}
+	}
+	return a.printJSON(res)
+}
+
+// foreignNames are extensions of what convert does not write. Taking them for
+// ZVHD2 would leave a file that others take for something else.
+var foreignNames = []string{".qcow2", ".qcow", ".qed", ".vmdk", ".ova", ".vhd", ".vpc", ".vhdx", ".vdi", ".gz", ".xz", ".zst", ".bz2", ".zvhd"}
+
+// target is the format to write.
+func (s *source) target(from, to, want string) (rawimage.Format, error) {
+	ext := strings.ToLower(filepath.Ext(to))
+	format := rawimage.Format(strings.ToLower(want))
+	switch {
+	case format != "" && format != rawimage.FormatRaw && format != rawimage.FormatZVHD2:
+		return "", usagef("--to %s: want zvhd2 or raw", want)
+	case s.isContainer() && (format == rawimage.FormatZVHD2 || format == "" && (ext == ".zvhd2" || ext == ".zvhd")):
+		return "", usagef("%s is %s already and would be converted to RAW; give the output a name such as disk.raw", from, s.format())
+	case s.isContainer():
+		return rawimage.FormatRaw, nil
+	case format != "":
+		return format, nil
+	case ext == ".raw" || ext == ".img":
+		return rawimage.FormatRaw, nil
+	}
+	for _, f := range foreignNames {
+		if ext == f {
+			return "", usagef("convert writes ZVHD2 and RAW, not %s; name the output disk.zvhd2 or disk.raw, or say --to zvhd2", ext)
+		}
+	}
+	return rawimage.FormatZVHD2, nil
+}
+
+// encode writes a disk as ZVHD2 and describes the result.
+func (s *source) encode(ctx context.Context, out *output, res *converted, opts ...zvhd2.Option) error {
+	// Records of well compressed blocks are a few KiB: fewer, larger writes.
+	w := bufio.NewWriterSize(out, 1<<20)
+	var sum *zvhd2.Summary
+	var err error
+	if s.disk != nil {
+		sum, err = zvhd2.Encode(ctx, w, s.disk, s.disk.Size(), opts...)
+	} else {
+		sum, err = zvhd2.EncodeStream(ctx, w, s.packed, s.packed.Size(), opts...)
+	}
+	if err == nil {
+		err = w.Flush()
+	}
+	if err != nil {
+		return err
+	}
+	id := uuid.UUID(sum.UUID).String()
+	res.DiskSize, res.DataBytes, res.FileSize, res.UUID = sum.DiskSize, &sum.DataBytes, sum.FileSize, &id
+	res.detail = fmt.Sprintf(", data %s, file %s, %s", size(sum.DataBytes), size(sum.FileSize), "blocks: "+cmp.Or(sum.Levels.String(), "none"))
+	return nil
+}
+
+// decode writes the disk in a container to out: with holes into a file, in
+// sequence to standard output.
+func (s *source) decode(ctx context.Context, out *output, res *converted, opts ...zvhd2.Option) error {
+	res.FileSize = s.size()
+	switch {
+	case s.container != nil && out.std != nil:
+		return zvhd2.DecodeTo(ctx, out, s.container, opts...)
+	case s.container != nil:
+		return zvhd2.Decode(ctx, out.disk(), s.container, opts...)
+	case out.std != nil:
+		return s.stream.DecodeTo(ctx, out, opts...)
+	}
+	return s.stream.Decode(ctx, out.disk(), opts...)
+}

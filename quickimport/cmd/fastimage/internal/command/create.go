@@ -1,0 +1,57 @@
+package command
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func (a *app) createCmd() *cobra.Command {
+	var image imageFlags
+	var cloud cloudFlags
+	var follow followFlags
+	cmd := &cobra.Command{
+		Use:   "create [flags] obs://BUCKET/KEY",
+		Short: "make a private image of an object that is in a bucket already",
+		Long: `Create has the image service import an object that lies in a bucket: ZVHD2, or
+RAW with its bitmap (.mf) beside it. The object's first bytes and its tables are
+looked at first; what is wrong is listed, and the exit status is 3. The image id
+goes to standard output, everything else to standard error.
+
+` + credentialsHelp + `
+
+With --json it prints the object that 'fastimage import --json' prints.`,
+		Example: `  fastimage create --region cn-north-4 --name web-2 --os-version "CentOS 7.0 64bit" obs://images/web.zvhd2`,
+		Args:    argCount(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			img, err := image.image()
+			if err != nil {
+				return err
+			}
+			if img.Bucket, img.Key, err = parseObject(args[0], true); err != nil {
+				return err
+			}
+			opts, err := follow.options(a, false)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := follow.context(cmd.Context())
+			defer cancel()
+			show := a.progress()
+			defer show.finish()
+			client, err := cloud.client(a, append(opts, events(show))...)
+			if err != nil {
+				return err
+			}
+			res, err := client.Create(ctx, img)
+			show.finish()
+			if err != nil {
+				return a.late(ctx, err)
+			}
+			return a.report(res, follow.json, false)
+		},
+	}
+	cmd.Flags().SortFlags = false
+	image.add(a, cmd.Flags())
+	cloud.add(a, cmd)
+	follow.add(cmd.Flags())
+	return cmd
+}

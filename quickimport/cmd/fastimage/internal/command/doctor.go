@@ -1,0 +1,81 @@
+package command
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/quickimport"
+)
+
+func (a *app) doctorCmd() *cobra.Command {
+	var cloud cloudFlags
+	var bucket, format string
+	var tryImport, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor [flags]",
+		Short: "try out what a bucket and the image service can do",
+		Long: `Doctor tries, in a scratch prefix of a bucket and with a few MB, what the
+documents leave open and what depends on the installation: uploads with their
+MD5 and with a wrong one, checksums and default encryption, copying of parts,
+range reads, storage class, region, signature and project. With --import it also
+makes a small image and removes it. It removes everything that it has made.
+
+It prints a line for each check: holds, differs (imports work all the same),
+fails (they will not) or unknown, what was found, and what follows from it. The
+exit status is 1 when a check fails.
+
+` + credentialsHelp + `
+
+With --json it prints one object: bucket, prefix, checks, a list of name,
+finding, detail, consequence.`,
+		Example: `  fastimage doctor --region cn-north-4 --bucket images
+  fastimage doctor --region cn-north-4 --bucket images --import --format raw`,
+		Args: argCount(0, 0),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if bucket = cmp.Or(bucket, a.getenv("FASTIMAGE_BUCKET")); bucket == "" {
+				return usagef("no bucket; use --bucket or set FASTIMAGE_BUCKET")
+			}
+			if !slices.Contains([]string{"zvhd2", "raw"}, format) {
+				return usagef("--format %q: want zvhd2 or raw", format)
+			}
+			client, err := cloud.client(a, quickimport.WithFormat(quickimport.Format(format)))
+			if err != nil {
+				return err
+			}
+			rep, err := client.Doctor(cmd.Context(), bucket, tryImport)
+			if perr := a.printDoctor(rep, asJSON); perr != nil {
+				return perr
+			}
+			if err == nil && !rep.OK() {
+				err = hintf("imports through this bucket will fail; see the lines that say so")
+			}
+			return err
+		},
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar(&bucket, "bucket", "", "bucket to try (required)")
+	cmd.Flags().StringVar(&format, "format", "zvhd2", "with --import: what to upload, zvhd2 or raw")
+	cmd.Flags().BoolVar(&tryImport, "import", false, "also make a small image, and remove it")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	cloud.add(a, cmd)
+	return cmd
+}
+
+func (a *app) printDoctor(rep *quickimport.DoctorReport, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(rep)
+	}
+	var lines []string
+	for _, c := range rep.Checks {
+		line := fmt.Sprintf("%-8s %-18s %s", c.Finding, c.Name, c.Detail)
+		if c.Consequence != "" {
+			line += ": " + c.Consequence
+		}
+		lines = append(lines, line)
+	}
+	_, err := fmt.Fprint(a.stdout, oneLineEach(lines))
+	return err
+}

@@ -1,0 +1,222 @@
+package command
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var imageID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\n$`)
+
+// demo is the first command of the README, without the file.
+var demo = []string{"import", "--local", "--name", "demo", "--os-version", "Debian GNU/Linux 12 64bit"}
+
+func TestImportLocal(t *testing.T) {
+	r := fastimage(t, []string{"TMPDIR=" + t.TempDir()}, append(demo, disk)...)
+	require.Zero(t, r.code, r.stderr)
+	require.Regexp(t, imageID, r.stdout)
+	for _, want := range []string{"upload: 100%", "image   demo", "object  images/", "sizes   disk ", "time    "} {
+		require.Contains(t, r.stderr, want)
+	}
+	require.NotContains(t, r.stderr, "\x1b", "escape sequences where there is no terminal")
+}
+
+func TestImportLocalLeavesNothing(t *testing.T) {
+	tmp := t.TempDir()
+	require.Zero(t, fastimage(t, []string{"TMPDIR=" + tmp}, append(demo, disk)...).code)
+	left, err := os.ReadDir(tmp)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+func TestImportQuiet(t *testing.T) {
+	r := fastimage(t, nil, append(demo, "--quiet", disk)...)
+	require.Zero(t, r.code, r.stderr)
+	require.Regexp(t, imageID, r.stdout)
+	require.Empty(t, r.stderr)
+}
+
+func TestImportJSON(t *testing.T) {
+	for _, format := range []string{"zvhd2", "raw"} {
+		t.Run(format, func(t *testing.T) {
+			r := fastimage(t, nil, append(demo, "--json", "--format", format, disk)...)
+			require.Zero(t, r.code, r.stderr)
+			require.Equal(t, []string{"image_id", "image_name", "job_id", "bucket", "key", "format", "source_format", "source_bytes",
+				"data_bytes", "object_bytes", "wire_bytes", "etag", "retries", "seconds", "phases", "warnings"}, keys(t, r.stdout))
+			var got struct {
+				ImageID     string  `json:"image_id"`
+				ImageName   string  `json:"image_name"`
+				Bucket      string  `json:"bucket"`
+				Format      string  `json:"format"`
+				SourceBytes int64   `json:"source_bytes"`
+				DataBytes   int64   `json:"data_bytes"`
+				ObjectBytes int64   `json:"object_bytes"`
+				WireBytes   int64   `json:"wire_bytes"`
+				Seconds     float64 `json:"seconds"`
+				Phases      []struct {
+					Name    string  `json:"name"`
+					Seconds float64 `json:"seconds"`
+				} `json:"phases"`
+			}
+			require.NoError(t, json.Unmarshal([]byte(r.stdout), &got))
+			st, err := os.Stat(disk)
+			require.NoError(t, err)
+			require.Regexp(t, imageID, got.ImageID+"\n")
+			require.Equal(t, "demo", got.ImageName)
+			require.Equal(t, "images", got.Bucket)
+			require.Equal(t, format, got.Format)
+			require.Equal(t, st.Size(), got.SourceBytes)
+			require.Positive(t, got.DataBytes)
+			require.Positive(t, got.WireBytes)
+			require.Positive(t, got.Seconds)
+			require.NotEmpty(t, got.Phases)
+			if format == "raw" {
+				require.Equal(t, st.Size(), got.ObjectBytes)
+			} else {
+				require.Less(t, got.ObjectBytes, got.SourceBytes)
+			}
+		})
+	}
+}
+
+func TestImportRefusesBeforeUpload(t *testing.T) {
+	cases := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"name", []string{"--name", "a/b", "--os-version", "x"}, "name"},
+		{"description", []string{"--name", "a", "--os-version", "x", "--description", "<b>"}, "description"},
+		{"type", []string{"--name", "a", "--os-version", "x", "--type", "VM"}, "type"},
+		{"tag", []string{"--name", "a", "--os-version", "x", "--tag", "no dot"}, "--tag"},
+		{"architecture", []string{"--name", "a", "--os-version", "x", "--architecture", "mips"}, "architecture"},
+		{"firmware", []string{"--name", "a", "--os-version", "x", "--architecture", "arm", "--firmware", "bios"}, "firmware"},
+		{"key", []string{"--name", "a", "--os-version", "x", "--key", "a b.zvhd2"}, `key "a b.zvhd2"`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := fastimage(t, nil, append(append([]string{"import", "--local"}, c.args...), disk)...)
+			requireRefused(t, r, c.want)
+			require.NotContains(t, r.stderr, "upload:")
+		})
+	}
+	t.Run("over 1 TB", func(t *testing.T) {
+		huge := sparse(t, "huge.raw", 1<<40+1<<30)
+		requireRefused(t, fastimage(t, nil, append(demo, huge)...), "1 TB")
+	})
+}
+
+// cloud runs serve in a process of its own.
+type cloud struct {
+	cmd    *exec.Cmd
+	env    []string
+	stderr bytes.Buffer
+}
+
+func serve(t *testing.T, dir string) *cloud {
+	t.Helper()
+	c := &cloud{cmd: command(t, nil, "serve", "--listen", "127.0.0.1:0", "--dir", dir)}
+	c.cmd.Stderr = &c.stderr
+	out, err := c.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.cmd.Start())
+	t.Cleanup(func() { _ = c.cmd.Process.Kill(); _ = c.cmd.Wait() })
+	for in := bufio.NewScanner(out); len(c.env) < 8 && in.Scan(); {
+		line, ok := strings.CutPrefix(in.Text(), "export ")
+		require.True(t, ok, in.Text())
+		c.env = append(c.env, strings.ReplaceAll(line, "'", ""))
+	}
+	require.Len(t, c.env, 8) // stderr is read once the process has ended
+	return c
+}
+
+func (c *cloud) stop(t *testing.T) {
+	t.Helper()
+	require.NoError(t, c.cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, c.cmd.Wait(), c.stderr.String())
+}
+
+// with returns the environment of the cloud with one variable changed.
+func (c *cloud) with(name, value string) []string {
+	env := slices.DeleteFunc(slices.Clone(c.env), func(e string) bool { return strings.HasPrefix(e, name+"=") })
+	return append(env, name+"="+value)
+}
+
+func TestServe(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	c := serve(t, dir)
+	first := []string{"import", "--name", "first", "--os-version", "Debian", disk}
+	r := fastimage(t, c.env, first...)
+	require.Zero(t, r.code, r.stderr)
+	require.Regexp(t, imageID, r.stdout)
+
+	t.Run("wrong secret", func(t *testing.T) {
+		requireRefused(t, fastimage(t, c.with("HUAWEICLOUD_SDK_SK", "wrong"), first...), "secret key")
+	})
+	t.Run("no credentials", func(t *testing.T) {
+		requireRefused(t, fastimage(t, c.with("HUAWEICLOUD_SDK_SK", ""), first...), "HUAWEICLOUD_SDK_AK")
+	})
+	t.Run("missing bucket", func(t *testing.T) {
+		requireRefused(t, fastimage(t, c.env, "import", "--bucket", "nosuchbucket", "--name", "n", "--os-version", "y", disk),
+			"nosuchbucket", "IMG.0069")
+	})
+	t.Run("keys from flags", func(t *testing.T) {
+		var ak, sk string
+		for _, e := range c.env {
+			if v, ok := strings.CutPrefix(e, "HUAWEICLOUD_SDK_AK="); ok {
+				ak = v
+			}
+			if v, ok := strings.CutPrefix(e, "HUAWEICLOUD_SDK_SK="); ok {
+				sk = v
+			}
+		}
+		r := fastimage(t, c.with("HUAWEICLOUD_SDK_SK", "wrong"), "import", "--ak", ak, "--sk", sk,
+			"--name", "flags", "--os-version", "y", disk)
+		require.Zero(t, r.code, r.stderr)
+	})
+
+	c.stop(t)
+	c = serve(t, dir)
+	t.Run("state survives", func(t *testing.T) {
+		requireRefused(t, fastimage(t, c.env, append(first, "--key", "other.zvhd2")...), "first", "--name")
+		r := fastimage(t, c.env, "import", "--name", "second", "--os-version", "Debian", "--tag", "a.1", "--min-disk", "40GiB", disk)
+		require.Zero(t, r.code, r.stderr)
+	})
+	c.stop(t)
+}
+
+func TestServeUnreachable(t *testing.T) {
+	t.Parallel() // reads are repeated for a while before they fail
+	c := serve(t, t.TempDir())
+	c.stop(t)
+	requireError(t, fastimage(t, c.env, "import", "--name", "x", "--os-version", "y", disk), exitFailed, "127.0.0.1")
+}
+
+// TestImportInterrupted stops an import that waits for a service.
+func TestImportInterrupted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signals")
+	}
+	c := serve(t, t.TempDir())
+	c.stop(t)
+	cmd := command(t, c.env, "import", "--name", "x", "--os-version", "y", disk)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	require.NoError(t, cmd.Start())
+	time.Sleep(500 * time.Millisecond)
+	begin := time.Now()
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	requireError(t, finished(t, cmd.Wait(), &stdout, &stderr), exitInterrupted, "interrupted")
+	require.Less(t, time.Since(begin), 5*time.Second)
+}

@@ -1,0 +1,90 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/uploader"
+)
+
+const obsScheme = "obs://"
+
+// bucketFlags are those of the commands that work on a bucket alone.
+type bucketFlags struct {
+	keyFlags
+	endpoint, region string
+}
+
+func (f *bucketFlags) add(a *app, cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.endpoint, "endpoint", "", "URL of the object storage (default FASTIMAGE_OBS_ENDPOINT, else https://obs.REGION.myhuaweicloud.com)")
+	fl.StringVar(&f.region, "region", "", "region (default HW_REGION_NAME)")
+	f.keyFlags.add(a, cmd, "access key (default: environment, see 'fastimage import --help')")
+}
+
+func (f *bucketFlags) client() (*uploader.Client, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	opts := []uploader.ClientOption{uploader.WithCredentials(func(ctx context.Context) (uploader.Credentials, error) {
+		c, err := f.keys(ctx)
+		return uploader.Credentials{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SecurityToken: c.SecurityToken}, err
+	})}
+	if e := cmp.Or(f.endpoint, f.getenv("FASTIMAGE_OBS_ENDPOINT")); e != "" {
+		opts = append(opts, uploader.WithEndpoint(e))
+	}
+	if r := cmp.Or(f.region, f.getenv("HW_REGION_NAME")); r != "" {
+		opts = append(opts, uploader.WithRegion(r))
+	}
+	c, err := uploader.NewClient(opts...)
+	if err != nil && cmp.Or(f.region, f.getenv("HW_REGION_NAME")) == "" {
+		return nil, usagef("no region; use --region or set HW_REGION_NAME")
+	}
+	if err != nil {
+		return nil, usagef("%w; use --region or --endpoint", err)
+	}
+	return c, nil
+}
+
+// parseObject splits obs://bucket/key; the key may be empty for a prefix.
+func parseObject(s string, needKey bool) (bucket, key string, err error) {
+	rest, ok := strings.CutPrefix(s, obsScheme)
+	bucket, key, _ = strings.Cut(rest, "/")
+	switch {
+	case needKey && (!ok || bucket == "" || key == ""):
+		return "", "", usagef("%q: want obs://BUCKET/KEY", s)
+	case !ok || bucket == "":
+		return "", "", usagef("%q: want obs://BUCKET/PREFIX", s)
+	}
+	return bucket, key, nil
+}
+
+// container is a file or an object that is read at any offset.
+type container interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// openContainer opens a file, or an object by range requests.
+func (f *bucketFlags) openContainer(ctx context.Context, name string) (container, int64, error) {
+	if !strings.HasPrefix(name, obsScheme) {
+		return openPlain(name)
+	}
+	bucket, key, err := parseObject(name, true)
+	if err != nil {
+		return nil, 0, err
+	}
+	client, err := f.client()
+	if err != nil {
+		return nil, 0, err
+	}
+	object, err := client.OpenObject(ctx, bucket, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	return object, object.Size(), nil
+}

@@ -1,0 +1,314 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/fastimage/fastimage/quickimport"
+)
+
+// plainEvery is how often a phase prints a line where there is no terminal:
+// often enough to see that it lives, seldom enough for a log.
+const plainEvery = 3 * time.Second
+
+// Values of --progress.
+const (
+	progressAuto  = "auto"
+	progressBar   = "bar"
+	progressPlain = "plain"
+	progressNone  = "none"
+)
+
+// step is one report of progress: of bytes, of percent when total is 0, or of
+// bytes whose number nobody knows when it is below 0.
+type step struct {
+	phase            string
+	done, total      int64
+	skipped, sent    int64
+	written          int64 // to a file
+	percent, retries int
+}
+
+// display shows progress. Its methods may be called from any goroutine.
+type display interface {
+	show(step)
+	// finish ends the display; nothing is drawn after it returns.
+	finish()
+}
+
+// progress makes the display that --progress asks for: by default bars on a
+// terminal and lines elsewhere.
+func (a *app) progress() display {
+	how := a.progressMode
+	if a.quiet {
+		how = progressNone
+	}
+	if how == progressAuto {
+		how = progressPlain
+		// A dumb terminal cannot go back to a line, which a bar does.
+		if isTerminal(a.stderr) && a.getenv("TERM") != "dumb" {
+			how = progressBar
+		}
+	}
+	switch how {
+	case progressNone:
+		return nothing{}
+	case progressBar:
+		return &bars{out: a.stderr, phases: map[string]*phaseBar{}}
+	}
+	return newLines(a.stderr, time.Now)
+}
+
+// events passes a client's progress on to a display. Encoding and sending run
+// side by side; how large the object becomes is estimated from what has been
+// encoded.
+func events(show display) quickimport.Option {
+	return quickimport.WithProgress(func(e quickimport.Event) {
+		phase := string(e.Phase)
+		if e.Phase != quickimport.PhaseUpload || e.Object == 0 {
+			show.show(step{phase: phase, done: e.Done, total: e.Total, skipped: e.Skipped, sent: e.Sent, retries: e.Retries, percent: e.Percent})
+			return
+		}
+		show.show(step{phase: "convert", done: e.Done, total: e.Total, skipped: e.Skipped})
+		show.show(objectStep(e))
+	})
+}
+
+// objectStep is how much of the object is in the bucket, whoever sent it.
+func objectStep(e quickimport.Event) step {
+	there := e.Sent + e.Resumed
+	size := max(e.Object, there)
+	if e.Done < e.Total && e.Done > 0 {
+		size = max(size, int64(float64(size)/float64(e.Done)*float64(e.Total)))
+	}
+	return step{phase: string(e.Phase), done: there, total: size, retries: e.Retries}
+}
+
+type nothing struct{}
+
+func (nothing) show(step) {}
+func (nothing) finish()   {}
+
+// lines prints a line of each phase every few seconds, and one when it ends.
+type lines struct {
+	out io.Writer
+	now func() time.Time
+
+	mu     sync.Mutex // guards what follows and the order of the lines
+	phases map[string]*phaseLine
+	order  []*phaseLine
+}
+
+func newLines(out io.Writer, now func() time.Time) *lines {
+	return &lines{out: out, now: now, phases: map[string]*phaseLine{}}
+}
+
+type phaseLine struct {
+	last           step
+	began, printed time.Time
+	shown          bool // last has been printed
+}
+
+func (l *lines) show(s step) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.blank() {
+		return
+	}
+	p := l.phases[s.phase]
+	if p == nil {
+		p = &phaseLine{began: l.now(), printed: l.now()}
+		l.phases[s.phase] = p
+		l.order = append(l.order, p)
+	}
+	p.shown = p.shown && p.last == s
+	p.last = s
+	if l.now().Sub(p.printed) >= plainEvery {
+		l.print(p)
+	}
+}
+
+// print prints the phase's last step unless it has been printed.
+func (l *lines) print(p *phaseLine) {
+	if p.shown {
+		return
+	}
+	p.shown, p.printed = true, l.now()
+	fmt.Fprintln(l.out, p.last.line(l.now().Sub(p.began)))
+}
+
+func (l *lines) finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.order {
+		l.print(p)
+	}
+}
+
+// line is a step as text, after the phase has run for a time.
+func (s step) line(ran time.Duration) string {
+	if s.total < 0 {
+		return fmt.Sprintf("%s: %s%s", s.phase, size(s.done), s.rate(ran)) + s.extra()
+	}
+	if s.total == 0 {
+		return fmt.Sprintf("%s: %d%%", s.phase, s.percent)
+	}
+	text := fmt.Sprintf("%s: %d%%, %s of %s%s", s.phase, s.share(), size(s.done), size(s.total), s.rate(ran))
+	if left := s.left(ran); left > 0 {
+		text += ", " + left.String() + " left"
+	}
+	return text + s.extra()
+}
+
+// blank tells a step that has nothing to show yet: the start of a phase, or a
+// phase without a measure.
+func (s step) blank() bool { return s.total == 0 && s.percent == 0 && s.phase != "job" }
+
+// share is the percentage done, 100 only when all of it is.
+func (s step) share() int64 {
+	if s.total <= 0 {
+		return int64(s.percent)
+	}
+	return int64(float64(s.done) / float64(s.total) * 100)
+}
+
+// rate is the bytes per second of a phase that has run for a while.
+func (s step) rate(ran time.Duration) string {
+	if ran < time.Second {
+		return ""
+	}
+	return ", " + size(int64(float64(s.done)/ran.Seconds())) + "/s"
+}
+
+// left is how long the phase takes if it goes on as it went, 0 if unknown.
+func (s step) left(ran time.Duration) time.Duration {
+	if ran < time.Second || s.done <= 0 || s.done >= s.total {
+		return 0
+	}
+	return time.Duration(float64(ran) * float64(s.total-s.done) / float64(s.done)).Round(time.Second)
+}
+
+func (s step) extra() string {
+	out := ""
+	if s.skipped > 0 {
+		out += ", " + size(s.skipped) + " skipped"
+	}
+	if s.sent > 0 {
+		out += ", " + size(s.sent) + " sent"
+	}
+	if s.retries > 0 {
+		out += fmt.Sprintf(", %d retries", s.retries)
+	}
+	if s.written > 0 {
+		out += ", " + size(s.written) + " written"
+	}
+	return out
+}
+
+// bars draws a bar for each phase, one below the other.
+type bars struct {
+	out io.Writer
+
+	mu     sync.Mutex // guards what follows
+	p      *mpb.Progress
+	phases map[string]*phaseBar
+	over   bool
+}
+
+// phaseBar is a bar and the step its decorators show.
+type phaseBar struct {
+	bar   *mpb.Bar
+	began time.Time
+
+	mu   sync.Mutex // guards what follows: the renderer reads it from its goroutine
+	last step
+	took time.Duration // 0 until all is done
+}
+
+func (b *phaseBar) step() (s step, ran time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.took > 0 {
+		return b.last, b.took
+	}
+	return b.last, time.Since(b.began)
+}
+
+func (b *phaseBar) set(s step) {
+	b.mu.Lock()
+	b.last = s
+	if s.total > 0 && s.done >= s.total && b.took == 0 {
+		b.took = time.Since(b.began)
+	}
+	b.mu.Unlock()
+	if s.total <= 0 {
+		s.done, s.total = int64(s.percent), 100
+	}
+	b.bar.SetTotal(s.total, false)
+	b.bar.SetCurrent(s.done)
+}
+
+// detail is what stands behind a bar: it has to fit beside a short one in 80
+// columns.
+func (b *phaseBar) detail(decor.Statistics) string {
+	s, ran := b.step()
+	if s.total <= 0 {
+		return ""
+	}
+	text := " " + size(s.done) + "/" + size(s.total) + s.rate(ran)
+	if left := s.left(ran); left > 0 {
+		return text + ", " + left.String() + " left" + s.extra()
+	}
+	return text + s.extra()
+}
+
+func (b *bars) show(s step) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over || s.blank() {
+		return
+	}
+	if b.p == nil {
+		b.p = mpb.New(mpb.WithOutput(b.out), mpb.WithAutoRefresh())
+	}
+	pb := b.phases[s.phase]
+	if pb == nil {
+		pb = b.add(s)
+		b.phases[s.phase] = pb
+	}
+	pb.set(s)
+}
+
+func (b *bars) add(s step) *phaseBar {
+	pb := &phaseBar{last: s, began: time.Now()}
+	pb.bar = b.p.New(0, mpb.BarStyle(), mpb.BarPriority(len(b.phases)),
+		mpb.PrependDecorators(decor.Name(s.phase, decor.WC{W: 9, C: decor.DindentRight})),
+		mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.Any(pb.detail)))
+	return pb
+}
+
+func (b *bars) finish() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return
+	}
+	b.over = true
+	if b.p == nil {
+		return
+	}
+	for _, pb := range b.phases {
+		// A bar left short of its total would keep Wait waiting for ever.
+		if s, _ := pb.step(); s.share() >= 100 {
+			pb.bar.SetTotal(-1, true)
+		} else {
+			pb.bar.Abort(false)
+		}
+	}
+	b.p.Wait()
+}

@@ -1,0 +1,335 @@
+package command
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/uploader"
+)
+
+// uploadReport is what upload --json prints. The names are stable.
+type uploadReport struct {
+	Bucket       string  `json:"bucket"`
+	Key          string  `json:"key"`
+	ObjectBytes  int64   `json:"object_bytes"`
+	WireBytes    int64   `json:"wire_bytes"`
+	CopiedBytes  int64   `json:"copied_bytes"`
+	Parts        int     `json:"parts"`
+	ResumedParts int     `json:"resumed_parts"`
+	Retries      int     `json:"retries"`
+	ETag         string  `json:"etag"`
+	Seconds      float64 `json:"seconds"`
+}
+
+type uploadFlags struct {
+	bucketFlags
+	stateDir, partSize, rate string
+	concurrency              int
+	abort, json              bool
+}
+
+func (a *app) uploadCmd() *cobra.Command {
+	var f uploadFlags
+	cmd := &cobra.Command{
+		Use:   "upload [flags] SRC obs://BUCKET/KEY",
+		Short: "upload any file to a bucket, resumable, without sending zeros",
+		Long: `Upload sends SRC, whatever its format, in parallel parts. Parts of nothing but
+zeros are made on the server. An object of that key is replaced. An upload that
+was interrupted goes on where it was when the same command is run again; what it
+needs to know for that lies in the state directory and holds no secret.
+
+A SRC of - is standard input. It may have up to 10,000 parts: 48.8GiB, or more
+with a larger --part-size, of which there are --concurrency and one in memory.
+What writes to the pipe may fail halfway, which cannot be seen here: have the
+shell tell, with set -o pipefail.
+
+With --json it prints one object: bucket, key, object_bytes, wire_bytes,
+copied_bytes, parts, resumed_parts, retries, etag, seconds.`,
+		Example: `  fastimage upload --region cn-north-4 disk.zvhd2 obs://images/disk.zvhd2
+  fastimage convert debian.qcow2 - | fastimage upload --region cn-north-4 - obs://images/debian.zvhd2`,
+		Args: argCount(2, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.upload(cmd.Context(), args[0], args[1], f)
+		},
+	}
+	f.add(a, cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.stateDir, "state-dir", "", "directory for what is needed to resume (default: fastimage in the user's cache directory)")
+	fl.StringVar(&f.partSize, "part-size", "", "size of a part, 5MiB to 5GiB (default: by the size of SRC)")
+	fl.StringVar(&f.rate, "rate-limit", "", "bytes per second at most, for instance 20MiB (default: no limit)")
+	fl.IntVar(&f.concurrency, "concurrency", 4, "parts sent at once, 1 to 64")
+	fl.BoolVar(&f.abort, "abort", false, "remove the parts when the upload fails instead of keeping them to resume")
+	fl.BoolVar(&f.json, "json", false, "print one JSON object on standard output")
+	return cmd
+}
+
+// part is the part size asked for, 0 for none.
+func (f *uploadFlags) part() (int64, error) {
+	if f.partSize == "" {
+		return 0, nil
+	}
+	return parsePartSize(f.partSize)
+}
+
+func (f *uploadFlags) options(a *app, part int64) ([]uploader.Option, error) {
+	if f.concurrency < 1 || f.concurrency > 64 {
+		return nil, usagef("--concurrency %d: want 1 to 64", f.concurrency)
+	}
+	opts := []uploader.Option{uploader.WithConcurrency(f.concurrency)}
+	if part > 0 {
+		opts = append(opts, uploader.WithPartSize(part))
+	}
+	if f.rate != "" {
+		n, err := parseSize(f.rate, 1)
+		if err != nil || n == 0 {
+			return nil, usagef("--rate-limit: %q is no size such as 20MiB", f.rate)
+		}
+		opts = append(opts, uploader.WithRateLimit(n))
+	}
+	if f.abort {
+		return append(opts, uploader.WithFailureMode(uploader.FailAbort)), nil
+	}
+	dir, err := a.stateDir(f.stateDir, "uploads")
+	if err != nil {
+		return nil, err
+	}
+	store, err := uploader.NewFileStore(dir)
+	if err != nil {
+		return nil, hintf("%s; name another with --state-dir", message(err))
+	}
+	return append(opts, uploader.WithStore(store)), nil
+}
+
+func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) error {
+	bucket, key, err := parseObject(target, true)
+	if err != nil {
+		return err
+	}
+	client, err := f.client()
+	if err != nil {
+		return err
+	}
+	part, err := f.part()
+	if err != nil {
+		return err
+	}
+	opts, err := f.options(a, part)
+	a.resumable = !f.abort
+	if err != nil {
+		return err
+	}
+	var res *uploader.Result
+	if name == "-" {
+		res, err = a.uploadStdin(ctx, client, bucket, key, cmp.Or(part, uploader.MinPartSize), opts)
+	} else {
+		res, err = a.uploadFile(ctx, client, name, bucket, key, opts)
+	}
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return a.printJSON(uploadReport{Bucket: res.Bucket, Key: res.Key, ObjectBytes: res.ObjectBytes, WireBytes: res.WireBytes,
+			CopiedBytes: res.CopiedBytes, Parts: res.Parts, ResumedParts: res.ResumedParts, Retries: res.Retries, ETag: res.ETag, Seconds: res.Seconds})
+	}
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "object  %s%s/%s, %s in %d parts of %s\nsent    %s, copied on the server %s, parts resumed %d, retries %d\ntime    %.2fs\n",
+			obsScheme, res.Bucket, res.Key, size(res.ObjectBytes), res.Parts, size(res.PartSize), size(res.WireBytes), size(res.CopiedBytes), res.ResumedParts, res.Retries, res.Seconds)
+	}
+	_, err = fmt.Fprintln(a.stdout, res.ETag)
+	return err
+}
+
+func (a *app) uploadFile(ctx context.Context, client *uploader.Client, name, bucket, key string, opts []uploader.Option) (*uploader.Result, error) {
+	src, err := rawimage.Open(name, rawimage.WithAnyFormat())
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	if fi, err := os.Stat(name); err == nil {
+		opts = append(opts, uploader.WithFingerprint(uploader.FileFingerprint(fi)))
+	}
+	// A source that changes on the way must leave no object.
+	opts = append(opts, uploader.WithSourceCheck(src.CheckUnchanged))
+	return a.send(client, src.Size(), opts, func(up *uploader.Uploader) (*uploader.Result, error) {
+		return up.UploadReaderAt(ctx, bucket, key, src, src.Size())
+	})
+}
+
+// uploadStdin uploads what comes from a pipe. Nobody knows its size, so it may
+// have as many parts as there can be.
+func (a *app) uploadStdin(ctx context.Context, client *uploader.Client, bucket, key string, part int64, opts []uploader.Option) (*uploader.Result, error) {
+	if isTerminal(a.stdin) {
+		return nil, usagef("standard input is a terminal; name a file, or send one through a pipe")
+	}
+	in := bufio.NewReaderSize(a.stdin, 1<<20)
+	if _, err := in.Peek(1); errors.Is(err, io.EOF) {
+		return nil, hintf("standard input is empty; check what was to write it")
+	}
+	most := min(part*uploader.MaxParts, uploader.MaxObjectSize)
+	res, err := a.send(client, -1, opts, func(up *uploader.Uploader) (*uploader.Result, error) {
+		return up.UploadStream(ctx, bucket, key, in, most)
+	})
+	if errors.Is(err, uploader.ErrTooLarge) {
+		err = hintf("%s; give a larger --part-size than %s", message(err), size(part))
+	}
+	return res, err
+}
+
+// send makes an uploader and does the upload of size bytes, -1 if nobody knows.
+func (a *app) send(client *uploader.Client, size int64, opts []uploader.Option, do func(*uploader.Uploader) (*uploader.Result, error)) (*uploader.Result, error) {
+	show := a.progress()
+	if _, ok := show.(*bars); ok && size < 0 {
+		show = newLines(a.stderr, time.Now) // a bar needs an end
+	}
+	defer show.finish()
+	up, err := uploader.New(client, append(opts, uploader.WithProgress(func(p uploader.Progress) {
+		if p.Retry != nil {
+			a.retrying(show, p.Retry)
+		}
+		show.show(step{phase: "upload", done: p.Done, total: min(p.Total, size), skipped: p.Copied, sent: p.Wire, retries: p.Retries})
+	}))...)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	res, err := do(up)
+	if err != nil {
+		return nil, err
+	}
+	show.finish()
+	a.tell(res)
+	return res, nil
+}
+
+// retrying prints an attempt that failed, above the bars if there are any.
+func (a *app) retrying(d display, r *uploader.Retry) {
+	what := r.Op
+	if r.Part > 0 {
+		what = fmt.Sprintf("part %d", r.Part)
+	}
+	line := fmt.Sprintf("upload: %s, attempt %d failed, next in %s: %s\n", what, r.Attempt, r.Wait.Round(10*time.Millisecond), message(r.Reason))
+	switch d := d.(type) {
+	case *bars:
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.p != nil && !d.over {
+			_, _ = d.p.Write([]byte(line)) // no more than a notice
+		}
+	case *lines:
+		fmt.Fprint(a.stderr, line)
+	}
+}
+
+// tell prints what a user would not expect of an upload that went well.
+func (a *app) tell(res *uploader.Result) {
+	if res.RestartReason != "" && !a.quiet {
+		fmt.Fprintf(a.stderr, "upload: began anew: %s\n", res.RestartReason)
+	}
+	if res.Encrypted && !a.quiet {
+		fmt.Fprintln(a.stderr, "upload: the bucket encrypts, ETags are no digests and were not compared")
+	}
+	if res.CleanupErr != nil {
+		fmt.Fprintf(a.stderr, "fastimage: warning: %s\n", message(res.CleanupErr))
+	}
+}
+
+func (a *app) uploadsCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "uploads",
+		Short: "list or end unfinished uploads",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return usagef("uploads takes list or abort; see 'fastimage uploads --help'")
+		},
+	}
+	cmd.AddCommand(a.uploadsSub("list", "list the unfinished uploads under a prefix"),
+		a.uploadsSub("abort", "end the unfinished uploads under a prefix and remove their parts"))
+	return cmd
+}
+
+// uploadsReport is what uploads --json prints. The names are stable.
+type uploadsReport struct {
+	Uploads []uploadEntry `json:"uploads"`
+}
+
+type uploadEntry struct {
+	Bucket    string    `json:"bucket"`
+	Key       string    `json:"key"`
+	UploadID  string    `json:"upload_id"`
+	Initiated time.Time `json:"initiated"`
+}
+
+func (a *app) uploadsSub(name, short string) *cobra.Command {
+	var f bucketFlags
+	var age time.Duration
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: name + " [flags] obs://BUCKET/PREFIX", Short: short,
+		Long:    "With --json it prints one object: uploads, a list of bucket, key, upload_id, initiated.",
+		Example: "  fastimage uploads " + name + " --region cn-north-4 --older-than 24h obs://images/",
+		Args:    argCount(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if age < 0 {
+				return usagef("--older-than %s: want a time such as 24h", age)
+			}
+			bucket, prefix, err := parseObject(args[0], false)
+			if err != nil {
+				return err
+			}
+			client, err := f.client()
+			if err != nil {
+				return err
+			}
+			before := time.Now().Add(-age)
+			if age == 0 {
+				before = time.Time{}
+			}
+			found, err := uploads(cmd.Context(), client, name == "abort", bucket, prefix, before)
+			if err != nil && len(found) == 0 {
+				return err
+			}
+			return errors.Join(err, a.printUploads(found, asJSON))
+		},
+	}
+	f.add(a, cmd)
+	cmd.Flags().DurationVar(&age, "older-than", 0, "only uploads that began this long ago, for instance 24h (default: all)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	return cmd
+}
+
+func uploads(ctx context.Context, c *uploader.Client, abort bool, bucket, prefix string, before time.Time) ([]uploader.Upload, error) {
+	if abort {
+		return c.AbortStale(ctx, bucket, prefix, before)
+	}
+	var all []uploader.Upload
+	for u, err := range c.Stale(ctx, bucket, prefix, before) {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, u)
+	}
+	return all, nil
+}
+
+func (a *app) printUploads(found []uploader.Upload, asJSON bool) error {
+	rep := uploadsReport{Uploads: []uploadEntry{}}
+	for _, u := range found {
+		rep.Uploads = append(rep.Uploads, uploadEntry{u.Bucket, u.Key, u.UploadID, u.Initiated.UTC()})
+	}
+	if asJSON {
+		return a.printJSON(rep)
+	}
+	for _, u := range rep.Uploads {
+		if _, err := fmt.Fprintf(a.stdout, "%s\t%s\t%s%s/%s\n", u.Initiated.Format(time.RFC3339), u.UploadID, obsScheme, u.Bucket, oneLine(u.Key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

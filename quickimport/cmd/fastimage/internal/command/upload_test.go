@@ -1,0 +1,177 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/uploader"
+)
+
+// An object goes up without its zeros, and is described and checked where it lies.
+func TestUploadAndLookAtTheObject(t *testing.T) {
+	c := serve(t, t.TempDir())
+	defer c.stop(t)
+	dir := t.TempDir()
+	container := filepath.Join(dir, "disk.zvhd2")
+	require.Zero(t, fastimage(t, c.env, "convert", "-q", disk, container).code)
+
+	r := fastimage(t, c.env, "upload", "--json", "--state-dir", dir, disk, "obs://images/raw/disk.raw")
+	require.Zero(t, r.code, r.stderr)
+	require.Equal(t, []string{"bucket", "key", "object_bytes", "wire_bytes", "copied_bytes", "parts", "resumed_parts", "retries", "etag", "seconds"}, keys(t, r.stdout))
+	var rep uploadReport
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &rep))
+	st, err := os.Stat(disk)
+	require.NoError(t, err)
+	require.Equal(t, st.Size(), rep.ObjectBytes)
+	require.Less(t, rep.WireBytes, rep.ObjectBytes)
+	require.Positive(t, rep.CopiedBytes)
+
+	r = fastimage(t, c.env, "upload", "-q", "--state-dir", dir, container, "obs://images/disk.zvhd2")
+	require.Zero(t, r.code, r.stderr)
+	require.Regexp(t, `^[0-9a-f]{32}(-\d+)?\n$`, r.stdout)
+
+	local := fastimage(t, c.env, "info", "--json", container)
+	remote := fastimage(t, c.env, "info", "--json", "obs://images/disk.zvhd2")
+	require.Zero(t, remote.code, remote.stderr)
+	require.JSONEq(t, local.stdout, remote.stdout)
+	r = fastimage(t, c.env, "verify", "-q", "--against", disk, "obs://images/disk.zvhd2")
+	require.Zero(t, r.code, r.stderr)
+
+	r = fastimage(t, c.env, "uploads", "list", "--json", "obs://images/")
+	require.Zero(t, r.code, r.stderr)
+	require.JSONEq(t, `{"uploads":[]}`, r.stdout)
+
+	for _, look := range []string{"info", "verify"} {
+		requireError(t, fastimage(t, c.env, look, "obs://images/raw/disk.raw"), exitFailed, "is raw", "in a bucket")
+	}
+	r = fastimage(t, c.env, "create", "--name", "x", "--os-version", "y", "obs://images/raw/disk.raw")
+	requireRefused(t, r, `fastimage: mf "raw/disk.mf": `) // create has no --mf
+	requireError(t, fastimage(t, c.env, "upload", "--state-dir", dir, disk, "obs://nosuchbucket/k"), exitFailed, "nosuchbucket")
+	requireError(t, fastimage(t, c.env, "upload", disk, "images/k"), exitUsage, "obs://")
+	requireError(t, fastimage(t, c.env, "info", "obs://images/nothing"), exitFailed, "nothing")
+}
+
+// Every retry is a line: which part, which attempt, why.
+func TestUploadTellsRetries(t *testing.T) {
+	c := serve(t, t.TempDir())
+	defer c.stop(t)
+	const variable = "FASTIMAGE_OBS_ENDPOINT"
+	i := slices.IndexFunc(c.env, func(e string) bool { return strings.HasPrefix(e, variable+"=") })
+	backend, err := url.Parse(strings.TrimPrefix(c.env[i], variable+"="))
+	require.NoError(t, err)
+	var failed atomic.Bool
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(backend)
+		r.Out.Host = r.In.Host // which is signed
+	}}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "1" && !failed.Swap(true) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "<Error><Code>SlowDown</Code><Message>less, please</Message></Error>")
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	r := fastimage(t, c.with(variable, front.URL), "upload", "--json", "--progress", "plain", "--state-dir", t.TempDir(), disk, "obs://images/disk")
+	require.Zero(t, r.code, r.stderr)
+	require.Regexp(t, `(?m)^upload: part 1, attempt 1 failed, next in [0-9.]+m?s: .*less, please.*503 SlowDown`, r.stderr)
+	var rep uploadReport
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &rep))
+	require.Equal(t, 1, rep.Retries)
+}
+
+// A source that changed since it was interrupted is said, and one that changes
+// on the way leaves no object.
+func TestUploadOfAChangedSource(t *testing.T) {
+	c := serve(t, t.TempDir())
+	defer c.stop(t)
+	dir, name := t.TempDir(), filepath.Join(t.TempDir(), "disk")
+	data := make([]byte, 24<<20)
+	for i := range data {
+		data[i] = byte(i >> 12)
+	}
+	require.NoError(t, os.WriteFile(name, data, 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	a := newApp(Process{Stderr: io.Discard, Stdout: io.Discard, Getenv: environment(t, c.env)})
+	a.quiet = true
+	f := uploadFlags{stateDir: dir, concurrency: 1, rate: "8MiB"}
+	f.getenv = a.getenv
+	go onceStarted(dir, cancel)
+	require.ErrorIs(t, a.upload(ctx, name, "obs://images/disk", f), context.Canceled)
+
+	require.NoError(t, os.Chtimes(name, time.Time{}, time.Now().Add(-time.Hour)))
+	r := fastimage(t, c.env, "upload", "--state-dir", dir, name, "obs://images/disk")
+	require.Zero(t, r.code, r.stderr)
+	require.Contains(t, r.stderr, "began anew: the source changed")
+
+	go onceStarted(dir, func() { _ = os.Chtimes(name, time.Time{}, time.Now()) })
+	require.ErrorIs(t, a.upload(t.Context(), name, "obs://images/other", f), uploader.ErrSourceChanged)
+	requireError(t, fastimage(t, c.env, "info", "obs://images/other"), exitFailed, "other")
+}
+
+// onceStarted calls f when an upload has written its state; its rate gives it
+// seconds to go on.
+func onceStarted(dir string, f func()) {
+	for range 3000 {
+		if found, _ := filepath.Glob(filepath.Join(dir, "*.json")); len(found) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	f()
+}
+
+// A second import with the same state gives the image that is there.
+func TestImportWithState(t *testing.T) {
+	c := serve(t, t.TempDir())
+	defer c.stop(t)
+	args := []string{"import", "-q", "--state-dir", t.TempDir(), "--name", "kept", "--os-version", "Debian", disk}
+	first := fastimage(t, c.env, args...)
+	require.Zero(t, first.code, first.stderr)
+	again := fastimage(t, c.env, args...)
+	require.Zero(t, again.code, again.stderr)
+	require.Equal(t, first.stdout, again.stdout)
+}
+
+func TestBitmapLayouts(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "disk.mf")
+	r := fastimage(t, nil, "bitmap", "--json", disk, out)
+	require.Zero(t, r.code, r.stderr)
+	require.Equal(t, []string{"file", "layout", "assumed", "block_size", "blocks", "data_blocks", "data_bytes", "size"}, keys(t, r.stdout))
+	var rep bitmapReport
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &rep))
+	require.True(t, rep.Assumed)
+	again := filepath.Join(t.TempDir(), "again.mf")
+	require.Zero(t, fastimage(t, nil, "bitmap", "--layout", rep.Layout, disk, again).code)
+	a, err := os.ReadFile(out)
+	require.NoError(t, err)
+	b, err := os.ReadFile(again)
+	require.NoError(t, err)
+	require.Equal(t, a, b)
+	requireError(t, fastimage(t, nil, "bitmap", "--layout", "nonsense", disk, again), exitUsage, "--layout")
+}
+
+// What the automatic level chose is in the report.
+func TestConvertTellsTheLevels(t *testing.T) {
+	for level, want := range map[string]string{"fastest": "blocks: 6 fastest", "auto": `blocks: \d+ (fastest|default|better)`} {
+		r := fastimage(t, nil, "convert", "--level", level, disk, filepath.Join(t.TempDir(), "out.zvhd2"))
+		require.Zero(t, r.code, r.stderr)
+		require.Regexp(t, want, r.stderr)
+	}
+}

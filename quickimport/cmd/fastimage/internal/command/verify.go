@@ -1,0 +1,152 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/zvhd2"
+)
+
+func (a *app) verifyCmd() *cobra.Command {
+	var against string
+	var asJSON bool
+	var bucket bucketFlags
+	cmd := &cobra.Command{
+		Use:   "verify [flags] FILE",
+		Short: "check a ZVHD2 or ZVHD file, every structure and every payload",
+		Long: `Verify checks FILE, or the object obs://BUCKET/KEY by range requests, and lists
+everything that is wrong with it, with the block and the offset in the file. The
+exit status is 0 only when nothing is wrong.
+
+With --json it prints one object: format, size, file_size, blocks, stored,
+checked, compared, problems and notes (each kind, block, offset, field,
+message; block is -1 where none is concerned). Notes are peculiarities that do
+no harm.`,
+		Example: `  fastimage verify disk.zvhd2
+  fastimage verify --against testdata/disk.raw disk.zvhd2
+  fastimage verify --region cn-north-4 obs://images/disk.zvhd2`,
+		Args: argCount(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.verify(cmd.Context(), &bucket, args[0], against, asJSON)
+		},
+	}
+	bucket.add(a, cmd)
+	cmd.Flags().StringVar(&against, "against", "", "disk image whose content the file must have")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	return cmd
+}
+
+func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against string, asJSON bool) error {
+	f, n, err := bucket.openContainer(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := foreign(f, n, name); err != nil {
+		return err
+	}
+	var opts []zvhd2.Option
+	if against != "" {
+		disk, err := openDisk(ctx, against)
+		if err != nil {
+			return err
+		}
+		defer disk.Close()
+		opts = append(opts, zvhd2.WithAgainst(disk, disk.Size()))
+	}
+	rep, err := func() (*zvhd2.Report, error) {
+		show := a.progress()
+		defer show.finish()
+		return zvhd2.Verify(ctx, f, n, append(opts, containerProgress(show, "verify"))...)
+	}()
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if asJSON {
+		err = a.printJSON(rep)
+	} else {
+		err = a.printReport(name, rep)
+	}
+	if err == nil && !rep.OK() {
+		err = hintf("%s: problems: %d; make it anew, or save what is whole with 'fastimage optimize --recover'", name, len(rep.Problems))
+	}
+	return err
+}
+
+// foreign refuses a file of another format by its name, in place of complaints
+// about a damaged container. A container whose start is damaged passes for RAW,
+// so one that has the name or the end of a container is none's.
+func foreign(f io.ReaderAt, n int64, name string) error {
+	head, tail := make([]byte, min(n, 4096)), make([]byte, min(n, 4096))
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, err := f.ReadAt(tail, n-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	format := rawimage.DetectFormat(head, nil)
+	if format == rawimage.FormatZVHD2 || format == rawimage.FormatZVHD || strings.HasPrefix(strings.ToLower(filepath.Ext(name)), ".zvhd") {
+		return nil
+	}
+	if end := rawimage.DetectFormat(tail, nil); end == rawimage.FormatZVHD2 || end == rawimage.FormatZVHD {
+		return nil
+	}
+	if strings.HasPrefix(name, obsScheme) {
+		return hintf("%s is %s, and only ZVHD2 and ZVHD are read in a bucket; look at the file it was made of", name, format)
+	}
+	return hintf("%s is %s, no ZVHD2 or ZVHD file; 'fastimage info' describes it, 'fastimage convert' makes ZVHD2 of it", name, format)
+}
+
+func (a *app) printReport(name string, rep *zvhd2.Report) error {
+	for _, p := range rep.Problems {
+		if _, err := fmt.Fprintln(a.stdout, oneLine(p.Message)); err != nil {
+			return err
+		}
+	}
+	if a.quiet {
+		return nil
+	}
+	for _, p := range rep.Notes {
+		fmt.Fprintln(a.stderr, "note: "+oneLine(p.Message))
+	}
+	if !rep.OK() {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s: sound, %d of %d blocks stored, %d checked\n", name, rep.Stored, rep.Blocks, rep.Checked)
+	return err
+}
+
+// openPlain opens a file for reading and gives its size.
+func openPlain(name string) (*os.File, int64, error) {
+	if name == "-" {
+		return nil, 0, usagef("standard input cannot be read here and there as this needs; name a file")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = hintf("%s is not a regular file; name a ZVHD2 or ZVHD file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, st.Size(), nil
+}
+
+// containerProgress shows the progress of the zvhd2 package as that of phase.
+func containerProgress(d display, phase string) zvhd2.Option {
+	return zvhd2.WithProgress(func(p zvhd2.Progress) {
+		d.show(step{phase: phase, done: p.Done, total: p.Total, skipped: p.Skipped, written: p.Written})
+	})
+}
