@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +32,7 @@ var jobFailure = imstest.Fault{Service: imstest.IMS, Method: "POST", JobCode: "I
 
 // The statuses that scripts rely on.
 func TestExitStatuses(t *testing.T) {
+	t.Parallel()
 	srv, env := testCloud(t)
 	run := func(args ...string) result { return fastimage(t, env, args...) }
 	r := run(append(toCloud, disk)...)
@@ -52,22 +52,15 @@ func TestExitStatuses(t *testing.T) {
 
 // Ctrl-C while the job runs says which job goes on.
 func TestImportInterruptedWhileTheJobRuns(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no signals")
-	}
+	t.Parallel()
 	srv, env := testCloud(t, imstest.WithJobDuration(time.Hour))
-	cmd := command(t, env, append(toCloud, disk)...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	require.NoError(t, cmd.Start())
-	require.Eventually(t, func() bool { return len(srv.Jobs()) == 1 }, time.Minute, 10*time.Millisecond)
-	time.Sleep(300 * time.Millisecond) // the answer to the create call
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	requireError(t, finished(t, cmd.Wait(), &stdout, &stderr), exitInterrupted, "interrupted", srv.Jobs()[0].ID)
+	r := interrupted(t, env, "job: 0%", append(toCloud, disk)...)
+	requireError(t, r, exitInterrupted, "interrupted", srv.Jobs()[0].ID)
 	require.Len(t, srv.Objects("images"), 1)
 }
 
 func TestImportDryRun(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"zvhd2", "raw"} {
 		t.Run(format, func(t *testing.T) {
 			srv, env := testCloud(t)
@@ -108,6 +101,7 @@ func TestImportDryRun(t *testing.T) {
 // --no-wait ends with the job's id, with which job follows it; the same import
 // without it ends with the image's.
 func TestImportNoWait(t *testing.T) {
+	t.Parallel()
 	srv, env := testCloud(t, imstest.WithJobDuration(300*time.Millisecond))
 	state := t.TempDir()
 	args := append(toCloud, "--state-dir", state, disk)
@@ -132,6 +126,7 @@ func TestImportNoWait(t *testing.T) {
 
 // --timeout leaves the job running and says which it is.
 func TestImportTimeout(t *testing.T) {
+	t.Parallel()
 	srv, env := testCloud(t, imstest.WithJobDuration(time.Hour))
 	args := append(toCloud, "--state-dir", t.TempDir(), disk)
 	r := fastimage(t, env, append(args, "--no-wait")...)
@@ -143,6 +138,7 @@ func TestImportTimeout(t *testing.T) {
 }
 
 func TestImportDeleteObject(t *testing.T) {
+	t.Parallel()
 	srv, env := testCloud(t)
 	r := fastimage(t, env, append(toCloud, "--delete-object", "--format", "raw", disk)...)
 	require.Zero(t, r.code, r.stderr)
@@ -152,6 +148,7 @@ func TestImportDeleteObject(t *testing.T) {
 }
 
 func TestCreateAndImages(t *testing.T) {
+	t.Parallel()
 	srv, env := testCloud(t)
 	data, err := os.ReadFile(disk)
 	require.NoError(t, err)
@@ -186,6 +183,7 @@ func TestCreateAndImages(t *testing.T) {
 }
 
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	srv, env := testCloud(t, imstest.WithVariants(imstest.NoCopy))
 	r := fastimage(t, env, "doctor", "--import")
 	require.Zero(t, r.code, r.stderr)

@@ -3,6 +3,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +37,8 @@ type Process struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer // bars are drawn if Stderr is an *os.File on a terminal
 	Getenv         func(string) string
+
+	progressEvery time.Duration // between two lines of a phase's progress; 0 is a few seconds
 }
 
 // app is what every subcommand shares.
@@ -42,6 +46,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	progressEvery  time.Duration
 	quiet          bool
 	verbose        bool
 	progressMode   string
@@ -49,7 +54,7 @@ type app struct {
 }
 
 func newApp(p Process) *app {
-	return &app{stdin: p.Stdin, stdout: p.Stdout, stderr: p.Stderr, getenv: p.Getenv}
+	return &app{stdin: p.Stdin, stdout: p.Stdout, stderr: p.Stderr, getenv: p.Getenv, progressEvery: cmp.Or(p.progressEvery, plainEvery)}
 }
 
 // Main runs the command in this process and returns its exit status. SIGINT,

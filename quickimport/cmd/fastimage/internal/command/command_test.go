@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -78,17 +79,45 @@ func run(ctx context.Context, t *testing.T, env []string, stdin io.Reader, args 
 	return result{stdout.String(), stderr.String(), code}
 }
 
+// during runs the command and calls f once, in the midst of it: when what it
+// has written to standard error matches pattern. It writes a line for each
+// report of progress, and waits while f runs.
+func during(ctx context.Context, t *testing.T, env []string, pattern string, f func(), args ...string) result {
+	t.Helper()
+	var stdout lockedBuffer
+	stderr := &lockedBuffer{watch: regexp.MustCompile(pattern), found: f}
+	code := Run(ctx, Process{Args: args, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: stderr,
+		Getenv: environment(t, env), progressEvery: time.Nanosecond})
+	require.Nil(t, stderr.watch, "standard error does not match %s:\n%s", pattern, stderr.String())
+	return result{stdout.String(), stderr.String(), code}
+}
+
+// interrupted interrupts the command as soon as standard error matches pattern.
+func interrupted(t *testing.T, env []string, pattern string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	return during(ctx, t, env, pattern, cancel, args...)
+}
+
 // lockedBuffer is a buffer that is written to from several goroutines, as a
 // process's standard error is.
 type lockedBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
+	mu    sync.Mutex // guards what follows
+	buf   bytes.Buffer
+	watch *regexp.Regexp // found is called once this matches
+	found func()
 }
 
 func (b *lockedBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.buf.Write(p)
+	b.buf.Write(p)
+	if b.watch != nil && b.watch.Match(b.buf.Bytes()) {
+		b.watch = nil
+		b.found()
+	}
+	return len(p), nil
 }
 
 func (b *lockedBuffer) String() string {
@@ -174,6 +203,7 @@ func keys(t *testing.T, text string) []string {
 }
 
 func TestUsage(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name string
 		args []string
@@ -224,6 +254,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	for _, sub := range []string{"import", "convert", "info", "verify", "optimize", "bitmap", "upload", "serve"} {
 		r := fastimage(t, nil, sub, "--help")
 		require.Zero(t, r.code)
@@ -235,6 +266,7 @@ func TestHelp(t *testing.T) {
 
 // TestBadSources holds every command that reads an image to the same errors.
 func TestBadSources(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty.raw")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))

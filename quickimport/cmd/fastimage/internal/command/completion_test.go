@@ -11,6 +11,7 @@ import (
 // TestCompletion asks as the shells' scripts do; the last line is what the
 // shell is to do: 0 files, 4 no files, 6 nor a space, 16 directories.
 func TestCompletion(t *testing.T) {
+	t.Parallel()
 	for args, want := range map[string]string{
 		"import --level ":        "fastest default better best auto :4",
 		"convert --to ":          "zvhd2 raw :4",
@@ -42,6 +43,7 @@ func TestCompletion(t *testing.T) {
 
 // TestCompletionScripts gives each script to the shell it is for, where there is one.
 func TestCompletionScripts(t *testing.T) {
+	t.Parallel()
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		r := fastimage(t, nil, "completion", shell)
 		require.Zero(t, r.code, r.stderr)

@@ -3,12 +3,15 @@ package command
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
+	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +23,7 @@ import (
 )
 
 func TestConvert(t *testing.T) {
+	t.Parallel()
 	out := filepath.Join(t.TempDir(), "disk.zvhd2")
 	r := fastimage(t, nil, "convert", disk, out)
 	require.Zero(t, r.code, r.stderr)
@@ -105,6 +109,7 @@ func requireAlone(t *testing.T, name string) {
 }
 
 func TestConvertFullDisk(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /dev/full")
 	}
@@ -115,15 +120,15 @@ func TestConvertFullDisk(t *testing.T) {
 	require.NoError(t, err)
 	defer full.Close()
 	for _, args := range [][]string{{"convert", "-q", disk, "-"}, {"info", "--json", disk}, {"info", disk}} {
-		cmd := command(t, nil, args...)
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = full, &stderr
-		requireError(t, finished(t, cmd.Run(), &stdout, &stderr), exitFailed, "no space left")
+		var stderr lockedBuffer
+		code := Run(t.Context(), Process{Args: args, Stdin: strings.NewReader(""), Stdout: full, Stderr: &stderr, Getenv: environment(t, nil)})
+		requireError(t, result{stderr: stderr.String(), code: code}, exitFailed, "no space left")
 	}
 }
 
 // TestConvertLimited stops the output at a size, as a full disk would.
 func TestConvertLimited(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("needs ulimit -f")
 	}
@@ -141,24 +146,23 @@ func TestConvertLimited(t *testing.T) {
 }
 
 func TestConvertInterrupted(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no signals")
-	}
-	src := random(t, 128<<20)
-	dir := t.TempDir()
-	cmd := command(t, nil, "convert", "--level", "best", src, filepath.Join(dir, "out.zvhd2"))
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	require.NoError(t, cmd.Start())
-	require.Eventually(t, func() bool {
-		e, err := os.ReadDir(dir)
-		return err == nil && len(e) == 1
-	}, 20*time.Second, time.Millisecond)
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	requireError(t, finished(t, cmd.Wait(), &stdout, &stderr), exitInterrupted, "interrupted")
-	entries, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	require.Empty(t, entries)
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "out.zvhd2")
+	r := interrupted(t, nil, "convert: ", "convert", "--level", "best", slow(t, 64<<20), out)
+	requireError(t, r, exitInterrupted, "interrupted")
+	requireNothing(t, out)
+}
+
+// slow makes a file of random digits, which level best compresses for many
+// seconds: whatever watches the compressor sees it at work.
+func slow(t *testing.T, n int) string {
+	t.Helper()
+	random := mathrand.NewChaCha8([32]byte{1})
+	half := make([]byte, n/2)
+	_, _ = random.Read(half) // never fails
+	path := filepath.Join(t.TempDir(), "slow.raw")
+	require.NoError(t, os.WriteFile(path, hex.AppendEncode(nil, half), 0o600))
+	return path
 }
 
 // random makes a file that no compressor gets smaller.
@@ -173,6 +177,7 @@ func random(t *testing.T, n int) string {
 }
 
 func TestInfo(t *testing.T) {
+	t.Parallel()
 	fields := []string{"format", "virtual_size", "file_size", "stored_blocks", "blocks", "block_size", "compression", "uuid", "created"}
 	st, err := os.Stat(disk)
 	require.NoError(t, err)
@@ -211,6 +216,7 @@ func TestInfo(t *testing.T) {
 }
 
 func TestBitmap(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	src := filepath.Join(dir, "disk.raw")
 	data, err := os.ReadFile(disk)

@@ -110,6 +110,7 @@ func steady(text string) string {
 // TestReadmeConsole runs every session that the README shows, in its order, and
 // wants the output that stands there.
 func TestReadmeConsole(t *testing.T) {
+	t.Parallel()
 	s := newShell(t)
 	sessions := 0
 	for _, b := range fences(t, filepath.Join(root, "README.md")) {
@@ -132,6 +133,7 @@ func TestReadmeConsole(t *testing.T) {
 // TestReadmeScripts runs the scripts that the README shows. What builds or tests
 // the project itself is left to the checks that do so.
 func TestReadmeScripts(t *testing.T) {
+	t.Parallel()
 	scripts := 0
 	for _, b := range fences(t, filepath.Join(root, "README.md")) {
 		if b.kind != "sh" {
@@ -151,6 +153,7 @@ func TestReadmeScripts(t *testing.T) {
 
 // TestReadmeGo compiles the Go that the README shows.
 func TestReadmeGo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	top, err := filepath.Abs(root)
 	require.NoError(t, err)
@@ -192,6 +195,7 @@ fastimage create -q --no-wait --region cn-north-4 --name job --os-version Debian
 
 // TestHelpExamples runs every example in the help texts against a test cloud.
 func TestHelpExamples(t *testing.T) {
+	t.Parallel()
 	srv := imstest.NewServer(t, imstest.WithRegion("cn-north-4"))
 	s := newShell(t)
 	s.env = append(s.env, "HUAWEICLOUD_SDK_AK="+srv.AccessKey(), "HUAWEICLOUD_SDK_SK="+srv.SecretKey(),

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +78,7 @@ var formatCases = []struct {
 // TestConvertFormats converts what qemu-img makes to ZVHD2 and to RAW: both are
 // what qemu-img convert -O raw makes of the same file.
 func TestConvertFormats(t *testing.T) {
+	t.Parallel()
 	combinations := 0
 	// More sizes, options and disks are in the tests of the formats.
 	for _, n := range []int64{5<<20 + 77, 34 << 20} {
@@ -145,6 +145,7 @@ func requireSame(t *testing.T, want string, got io.Reader) {
 }
 
 func TestConvertOVA(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	partlyFull(t, filepath.Join(dir, "want"), 9<<20)
 	qemutest.Tool(t, dir, "qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", "want", "disk.vmdk")
@@ -220,6 +221,7 @@ func packed(t *testing.T, file, ext string, pack func(io.Writer) io.WriteCloser)
 }
 
 func TestConvertCompressed(t *testing.T) {
+	t.Parallel()
 	for format, pack := range compressions {
 		t.Run(format, func(t *testing.T) {
 			want := filepath.Join(t.TempDir(), "disk.raw")
@@ -252,6 +254,7 @@ func TestConvertCompressed(t *testing.T) {
 // A qcow2 in a compressed file is refused, not taken for RAW; one that is RAW by
 // the user's word is taken.
 func TestConvertCompressedForeign(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	image := filepath.Join(dir, "disk.qcow2")
 	qemutest.Tool(t, dir, "qemu-img", "create", "-f", "qcow2", image, "1G")
@@ -269,6 +272,7 @@ func TestConvertCompressedForeign(t *testing.T) {
 }
 
 func TestConvertReferences(t *testing.T) {
+	t.Parallel()
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	partlyFull(t, filepath.Join(dir, "base.raw"), 3<<20)
 	qemutest.Tool(t, dir, "qemu-img", "create", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "middle.qcow2")
@@ -284,6 +288,7 @@ func TestConvertReferences(t *testing.T) {
 }
 
 func TestConvertRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	out := filepath.Join(t.TempDir(), "out.zvhd2")
 	for _, format := range []string{"qed", "qcow"} {
@@ -305,16 +310,14 @@ func TestConvertRefused(t *testing.T) {
 // A source that is written to while it is converted is an error, whichever of its
 // files it is.
 func TestConvertChanged(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("stops a process in the midst")
-	}
+	t.Parallel()
 	for _, c := range []struct{ name, args, touched string }{
 		{"qcow2", "-O qcow2", "image.img"},
 		{"extent", "-O vmdk -o subformat=monolithicFlat", "image-flat.img"},
 		{"gzip", "", "image.img"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir, src := t.TempDir(), random(t, 96<<20)
+			dir, src := t.TempDir(), slow(t, 8<<20)
 			image := filepath.Join(dir, "image.img")
 			if c.args == "" {
 				require.NoError(t, os.Rename(compressions["gzip"](t, src), image))
@@ -322,60 +325,36 @@ func TestConvertChanged(t *testing.T) {
 				qemutest.Tool(t, dir, "qemu-img", append([]string{"convert", "-f", "raw", src, image}, strings.Fields(c.args)...)...)
 			}
 			out := filepath.Join(t.TempDir(), "out.zvhd2")
-			cmd := command(t, nil, "convert", "--size", fmt.Sprint(96<<20), "--level", "best", image, out)
-			var stdout, stderr bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			require.NoError(t, cmd.Start())
-			requireStarted(t, filepath.Dir(out))
-			require.NoError(t, os.Chtimes(filepath.Join(dir, c.touched), time.Time{}, time.Now().Add(time.Hour)))
-			requireError(t, finished(t, cmd.Wait(), &stdout, &stderr), exitFailed, "changed while in use", "start again")
+			touch := func() { _ = os.Chtimes(filepath.Join(dir, c.touched), time.Time{}, time.Now().Add(time.Hour)) }
+			r := during(t.Context(), t, nil, "convert: ", touch, "convert", "--size", fmt.Sprint(8<<20), "--level", "best", image, out)
+			requireError(t, r, exitFailed, "changed while in use", "start again")
 			requireNothing(t, out)
 		})
 	}
 }
 
-// requireStarted waits for the temporary file of an output in dir.
-func requireStarted(t *testing.T, dir string) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		e, err := os.ReadDir(dir)
-		return err == nil && len(e) == 1
-	}, 20*time.Second, time.Millisecond)
-}
-
 // Interrupted while it counts, encodes or copies, convert leaves nothing.
 func TestConvertStreamInterrupted(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no signals")
-	}
-	src := random(t, 192<<20)
-	file := compressions["gzip"](t, src)
+	t.Parallel()
+	const n = 64 << 20
+	file := compressions["zstd"](t, slow(t, n))
 	for name, args := range map[string][]string{
-		"zvhd2": {"--size", fmt.Sprint(192 << 20), "--level", "best", file, "out.zvhd2"},
-		"raw":   {"--size", fmt.Sprint(192 << 20), file, "out.raw"},
-		"count": {file, "out.zvhd2"},
+		"zvhd2": {"convert: ", "--level", "best", "--size", fmt.Sprint(n), file, "out.zvhd2"},
+		"raw":   {"convert: ", "--size", fmt.Sprint(n), file, "out.raw"},
+		"count": {"count: ", file, "out.zvhd2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			cmd := command(t, nil, append([]string{"convert"}, args...)...)
-			cmd.Dir = dir
-			var stdout, stderr bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			require.NoError(t, cmd.Start())
-			if name == "count" {
-				time.Sleep(50 * time.Millisecond)
-			} else {
-				requireStarted(t, dir)
-			}
-			require.NoError(t, cmd.Process.Signal(os.Interrupt))
-			requireError(t, finished(t, cmd.Wait(), &stdout, &stderr), exitInterrupted, "interrupted")
-			requireNothing(t, filepath.Join(dir, "out"))
+			args[len(args)-1] = filepath.Join(t.TempDir(), args[len(args)-1])
+			r := interrupted(t, nil, args[0], append([]string{"convert"}, args[1:]...)...)
+			requireError(t, r, exitInterrupted, "interrupted")
+			requireNothing(t, args[len(args)-1])
 		})
 	}
 }
 
 // info and bitmap say of an image what they say of the RAW disk in it.
 func TestInfoAndBitmapOfFormats(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	raw := filepath.Join(dir, "disk.raw")
 	data, err := os.ReadFile(disk)
@@ -440,6 +419,7 @@ func TestInfoAndBitmapOfFormats(t *testing.T) {
 
 // A RAW disk in a compressed file that its own table says is cut short.
 func TestCompressedTruncated(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile(disk)
 	require.NoError(t, err)
 	cut := filepath.Join(t.TempDir(), "cut.raw")

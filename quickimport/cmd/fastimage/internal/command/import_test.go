@@ -2,17 +2,16 @@ package command
 
 import (
 	"bufio"
-	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -23,7 +22,8 @@ var imageID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{
 var demo = []string{"import", "--local", "--name", "demo", "--os-version", "Debian GNU/Linux 12 64bit"}
 
 func TestImportLocal(t *testing.T) {
-	r := fastimage(t, []string{"TMPDIR=" + t.TempDir()}, append(demo, disk)...)
+	t.Parallel()
+	r := fastimage(t, nil, append(demo, disk)...)
 	require.Zero(t, r.code, r.stderr)
 	require.Regexp(t, imageID, r.stdout)
 	for _, want := range []string{"upload: 100%", "image   demo", "object  images/", "sizes   disk ", "time    "} {
@@ -33,14 +33,17 @@ func TestImportLocal(t *testing.T) {
 }
 
 func TestImportLocalLeavesNothing(t *testing.T) {
+	t.Parallel()
 	tmp := t.TempDir()
-	require.Zero(t, fastimage(t, []string{"TMPDIR=" + tmp}, append(demo, disk)...).code)
+	// The directory for temporary files is one of the process.
+	require.NoError(t, command(t, []string{"TMPDIR=" + tmp}, append(demo, disk)...).Run())
 	left, err := os.ReadDir(tmp)
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
 
 func TestImportQuiet(t *testing.T) {
+	t.Parallel()
 	r := fastimage(t, nil, append(demo, "--quiet", disk)...)
 	require.Zero(t, r.code, r.stderr)
 	require.Regexp(t, imageID, r.stdout)
@@ -48,6 +51,7 @@ func TestImportQuiet(t *testing.T) {
 }
 
 func TestImportJSON(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"zvhd2", "raw"} {
 		t.Run(format, func(t *testing.T) {
 			r := fastimage(t, nil, append(demo, "--json", "--format", format, disk)...)
@@ -91,6 +95,7 @@ func TestImportJSON(t *testing.T) {
 }
 
 func TestImportRefusesBeforeUpload(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name string
 		args []string
@@ -117,34 +122,43 @@ func TestImportRefusesBeforeUpload(t *testing.T) {
 	})
 }
 
-// cloud runs serve in a process of its own.
+// cloud is a run of serve.
 type cloud struct {
-	cmd    *exec.Cmd
-	env    []string
-	stderr bytes.Buffer
+	env  []string
+	stop func() result
 }
 
+// serve runs the command and waits until it answers.
 func serve(t *testing.T, dir string) *cloud {
 	t.Helper()
-	c := &cloud{cmd: command(t, nil, "serve", "--listen", "127.0.0.1:0", "--dir", dir)}
-	c.cmd.Stderr = &c.stderr
-	out, err := c.cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, c.cmd.Start())
-	t.Cleanup(func() { _ = c.cmd.Process.Kill(); _ = c.cmd.Wait() })
-	for in := bufio.NewScanner(out); len(c.env) < 8 && in.Scan(); {
+	ctx, cancel := context.WithCancel(context.Background())
+	stdout, ready := io.Pipe()
+	var stderr lockedBuffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- Run(ctx, Process{Args: []string{"serve", "--dir", dir}, Stdin: strings.NewReader(""), Stdout: ready, Stderr: &stderr, Getenv: environment(t, nil)})
+		ready.Close()
+	}()
+	c := &cloud{stop: sync.OnceValue(func() result {
+		cancel()
+		return result{stderr: stderr.String(), code: <-ended}
+	})}
+	t.Cleanup(func() { c.stop() })
+	for in := bufio.NewScanner(stdout); len(c.env) < 8 && in.Scan(); {
 		line, ok := strings.CutPrefix(in.Text(), "export ")
 		require.True(t, ok, in.Text())
 		c.env = append(c.env, strings.ReplaceAll(line, "'", ""))
 	}
-	require.Len(t, c.env, 8) // stderr is read once the process has ended
+	require.Len(t, c.env, 8, stderr.String())
 	return c
 }
 
-func (c *cloud) stop(t *testing.T) {
+// unreachable is the environment of a cloud that has gone.
+func unreachable(t *testing.T) []string {
 	t.Helper()
-	require.NoError(t, c.cmd.Process.Signal(os.Interrupt))
-	require.NoError(t, c.cmd.Wait(), c.stderr.String())
+	c := serve(t, t.TempDir())
+	c.stop()
+	return c.env
 }
 
 // with returns the environment of the cloud with one variable changed.
@@ -154,6 +168,7 @@ func (c *cloud) with(name, value string) []string {
 }
 
 func TestServe(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	c := serve(t, dir)
 	first := []string{"import", "--name", "first", "--os-version", "Debian", disk}
@@ -186,37 +201,24 @@ func TestServe(t *testing.T) {
 		require.Zero(t, r.code, r.stderr)
 	})
 
-	c.stop(t)
+	require.Zero(t, c.stop().code)
 	c = serve(t, dir)
 	t.Run("state survives", func(t *testing.T) {
 		requireRefused(t, fastimage(t, c.env, append(first, "--key", "other.zvhd2")...), "first", "--name")
 		r := fastimage(t, c.env, "import", "--name", "second", "--os-version", "Debian", "--tag", "a.1", "--min-disk", "40GiB", disk)
 		require.Zero(t, r.code, r.stderr)
 	})
-	c.stop(t)
 }
 
 func TestServeUnreachable(t *testing.T) {
-	t.Parallel() // reads are repeated for a while before they fail
-	c := serve(t, t.TempDir())
-	c.stop(t)
-	requireError(t, fastimage(t, c.env, "import", "--name", "x", "--os-version", "y", disk), exitFailed, "127.0.0.1")
+	t.Parallel()
+	// Reads are repeated for a while before they fail
+	requireError(t, fastimage(t, unreachable(t), "import", "--name", "x", "--os-version", "y", disk), exitFailed, "127.0.0.1")
 }
 
 // TestImportInterrupted stops an import that waits for a service.
 func TestImportInterrupted(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no signals")
-	}
-	c := serve(t, t.TempDir())
-	c.stop(t)
-	cmd := command(t, c.env, "import", "--name", "x", "--os-version", "y", disk)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	require.NoError(t, cmd.Start())
-	time.Sleep(500 * time.Millisecond)
-	begin := time.Now()
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	requireError(t, finished(t, cmd.Wait(), &stdout, &stderr), exitInterrupted, "interrupted")
-	require.Less(t, time.Since(begin), 5*time.Second)
+	t.Parallel()
+	r := interrupted(t, unreachable(t), "retrying", "import", "--verbose", "--name", "x", "--os-version", "y", disk)
+	requireError(t, r, exitInterrupted, "interrupted")
 }

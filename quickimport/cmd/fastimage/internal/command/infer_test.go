@@ -12,6 +12,7 @@ import (
 
 // What infer prints, bitmap --layout takes, and the same bytes come out.
 func TestInferCommand(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, layout := range []string{
 		"bits,block=2M,order=lsb,data=1,pad=4096,fill=0",
@@ -39,6 +40,7 @@ func TestInferCommand(t *testing.T) {
 }
 
 func TestInferCommandFindsNone(t *testing.T) {
+	t.Parallel()
 	mf := filepath.Join(t.TempDir(), "vendor.mf")
 	r := fastimage(t, nil, "-q", "bitmap", disk, mf)
 	require.Zero(t, r.code, r.stderr)

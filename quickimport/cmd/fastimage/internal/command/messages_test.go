@@ -10,6 +10,7 @@ import (
 
 // A refused import names the flags, not the fields of the request.
 func TestProblemsNameFlags(t *testing.T) {
+	t.Parallel()
 	r := fastimage(t, nil, append(demo, "--tag", "x", "--firmware", "efi", "--license", "gpl", "--min-disk", "2TiB", "--bucket", "B", disk)...)
 	for _, want := range []string{`--tag "x": `, `--firmware "efi": `, `--license "gpl": `, `--min-disk "2048": `, `bucket "B": `} {
 		requireRefused(t, r, "fastimage: "+want)
@@ -23,6 +24,7 @@ func TestProblemsNameFlags(t *testing.T) {
 
 // The end of --timeout is not blamed on the network.
 func TestTimeoutIsOver(t *testing.T) {
+	t.Parallel()
 	r := fastimage(t, nil, append(demo, "--timeout", "1ns", disk)...)
 	requireError(t, r, exitFailed, "the time of --timeout is over; run the same command again to start anew")
 	r = fastimage(t, nil, append(demo, "--timeout", "1ns", "--state-dir", t.TempDir(), disk)...)
@@ -31,6 +33,7 @@ func TestTimeoutIsOver(t *testing.T) {
 
 // A file of another format is not called a damaged container.
 func TestNoContainer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, args := range [][]string{{"verify", disk}, {"verify", "--json", disk}, {"optimize", disk, filepath.Join(dir, "out")}} {
 		requireError(t, fastimage(t, nil, args...), exitFailed, "is raw, no ZVHD2", "fastimage convert")
@@ -51,6 +54,7 @@ func TestNoContainer(t *testing.T) {
 
 // An output that exists is found before the scan.
 func TestBitmapExists(t *testing.T) {
+	t.Parallel()
 	out := filepath.Join(t.TempDir(), "disk.mf")
 	require.Zero(t, fastimage(t, nil, "bitmap", "-q", disk, out).code)
 	r := fastimage(t, nil, "bitmap", disk, out)
@@ -60,6 +64,7 @@ func TestBitmapExists(t *testing.T) {
 
 // --size is a promise about any image, not only about one whose size is unknown.
 func TestSizeIsHeld(t *testing.T) {
+	t.Parallel()
 	out := filepath.Join(t.TempDir(), "disk.zvhd2")
 	requireError(t, fastimage(t, nil, "convert", "--size", "40GiB", disk, out), exitFailed, "67108864", "leave out --size")
 	requireRefused(t, fastimage(t, nil, append(demo, "--size", "40GiB", disk)...), "67108864")
@@ -68,6 +73,7 @@ func TestSizeIsHeld(t *testing.T) {
 
 // A state directory that cannot be is said with the flag that names another.
 func TestStateDirectory(t *testing.T) {
+	t.Parallel()
 	bad := []string{"--state-dir", filepath.Join(disk, "x")}
 	requireError(t, fastimage(t, nil, append(append(demo, bad...), disk)...), exitFailed, "--state-dir")
 	requireError(t, fastimage(t, nil, append(bad, "upload", "--region", "r", disk, "obs://images/x")...), exitFailed, "--state-dir")

@@ -61,7 +61,7 @@ func (a *app) progress() display {
 	case progressBar:
 		return &bars{out: a.stderr, phases: map[string]*phaseBar{}}
 	}
-	return newLines(a.stderr, time.Now)
+	return newLines(a.stderr, a.progressEvery, time.Now)
 }
 
 // events passes a client's progress on to a display. Encoding and sending run
@@ -96,16 +96,17 @@ func (nothing) finish()   {}
 
 // lines prints a line of each phase every few seconds, and one when it ends.
 type lines struct {
-	out io.Writer
-	now func() time.Time
+	out   io.Writer
+	every time.Duration
+	now   func() time.Time
 
 	mu     sync.Mutex // guards what follows and the order of the lines
 	phases map[string]*phaseLine
 	order  []*phaseLine
 }
 
-func newLines(out io.Writer, now func() time.Time) *lines {
-	return &lines{out: out, now: now, phases: map[string]*phaseLine{}}
+func newLines(out io.Writer, every time.Duration, now func() time.Time) *lines {
+	return &lines{out: out, every: every, now: now, phases: map[string]*phaseLine{}}
 }
 
 type phaseLine struct {
@@ -128,7 +129,7 @@ func (l *lines) show(s step) {
 	}
 	p.shown = p.shown && p.last == s
 	p.last = s
-	if l.now().Sub(p.printed) >= plainEvery {
+	if l.now().Sub(p.printed) >= l.every {
 		l.print(p)
 	}
 }

@@ -12,6 +12,7 @@ import (
 )
 
 func TestSize(t *testing.T) {
+	t.Parallel()
 	for n, want := range map[int64]string{
 		0: "0B", 512: "512B", 1023: "1023B", 1024: "1KiB", 1536: "1.5KiB", 64 << 20: "64MiB",
 		1<<30 - 1: "1GiB", 40 << 30: "40GiB", 1 << 40: "1TiB", 1<<63 - 1: "8192PiB",
@@ -21,6 +22,7 @@ func TestSize(t *testing.T) {
 }
 
 func TestParseSize(t *testing.T) {
+	t.Parallel()
 	for s, want := range map[string]int64{
 		"40": 40 << 30, "40GiB": 40 << 30, "40gib": 40 << 30, "40G": 40 << 30, "40GB": 40 << 30,
 		"1.5TiB": 3 << 39, "512MiB": 512 << 20, "1024 KiB": 1 << 20, "7B": 7,
@@ -36,9 +38,10 @@ func TestParseSize(t *testing.T) {
 }
 
 func TestLines(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	now := time.Unix(0, 0)
-	l := newLines(&out, func() time.Time { return now })
+	l := newLines(&out, plainEvery, func() time.Time { return now })
 	for i := range 10 {
 		now = now.Add(time.Second)
 		l.show(step{phase: "upload", done: int64(i) << 20, total: 10 << 20, skipped: 1 << 20})
@@ -57,6 +60,7 @@ job: 100%
 
 // An upload that goes on ends at 100%, and one of unknown size has no percentage.
 func TestUploadLines(t *testing.T) {
+	t.Parallel()
 	e := quickimport.Event{Phase: quickimport.PhaseUpload, Done: 9, Total: 9, Object: 100 << 20, Sent: 40 << 20, Resumed: 60 << 20}
 	require.Equal(t, "upload: 100%, 100MiB of 100MiB", objectStep(e).line(0))
 	require.Equal(t, "upload: 5MiB, 5MiB sent", step{phase: "upload", done: 5 << 20, total: -1, sent: 5 << 20}.line(0))

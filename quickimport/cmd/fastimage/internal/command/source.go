@@ -87,7 +87,7 @@ func (a *app) open(ctx context.Context, name string, flags *sourceFlags) (*sourc
 		return nil, err
 	}
 	if name == "-" {
-		return openStdin(a.stdin)
+		return openStdin(ctx, a.stdin)
 	}
 	d, err := openDisk(ctx, name, opts...)
 	if err == nil {
@@ -144,8 +144,8 @@ func (s *source) openStream(name string) error {
 
 // openStdin opens a container on standard input: of all that is read, only it
 // can be read in sequence and says how large its disk is.
-func openStdin(stdin io.Reader) (*source, error) {
-	in := bufio.NewReaderSize(stdin, 1<<20)
+func openStdin(ctx context.Context, stdin io.Reader) (*source, error) {
+	in := bufio.NewReaderSize(interruptible(ctx, stdin), 1<<20)
 	head, err := in.Peek(4096)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("standard input: %w", err)
@@ -227,3 +227,15 @@ func (s *source) Close() error {
 }
 
 var _ io.Closer = (*source)(nil)
+
+// interruptible reads r until ctx is done: what waits for a pipe that nobody
+// writes to would wait for ever otherwise. What has been read from r is lost then.
+func interruptible(ctx context.Context, r io.Reader) io.Reader {
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.CopyBuffer(pw, struct{ io.Reader }{r}, make([]byte, 1<<20))
+		pw.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
+	return pr
+}

@@ -20,6 +20,7 @@ func piped(t *testing.T, env []string, in io.Reader, args ...string) result {
 // A container comes out of a pipe as the disk that went in; what has to be read
 // here and there is refused by name.
 func TestConvertStandardInput(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	container, out := filepath.Join(dir, "disk.zvhd2"), filepath.Join(dir, "out.raw")
 	require.Zero(t, fastimage(t, nil, "convert", "-q", disk, container).code)
@@ -49,8 +50,8 @@ func TestConvertStandardInput(t *testing.T) {
 
 // What comes through a pipe is the object, and goes on where it was.
 func TestUploadStandardInput(t *testing.T) {
+	t.Parallel()
 	c := serve(t, t.TempDir())
-	defer c.stop(t)
 	data, err := os.ReadFile(disk)
 	require.NoError(t, err)
 	state := []string{"--state-dir", t.TempDir()}

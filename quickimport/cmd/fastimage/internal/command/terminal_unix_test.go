@@ -83,6 +83,7 @@ func barLines(drawn string) []string {
 // and job have a bar each, none is wider than the terminal, and the result
 // comes after them.
 func TestTerminal(t *testing.T) {
+	t.Parallel()
 	_, out := onTerminal(t, command(t, []string{"TERM=xterm"}, append(demo, disk)...), 80, 0)
 	text := escapes.ReplaceAllString(out, "")
 	require.Contains(t, text, "100 %")
@@ -97,6 +98,7 @@ func TestTerminal(t *testing.T) {
 
 // TestDumbTerminal: a terminal that cannot go back to a line gets lines.
 func TestDumbTerminal(t *testing.T) {
+	t.Parallel()
 	_, out := onTerminal(t, command(t, []string{"TERM=dumb"}, append(demo, disk)...), 80, 0)
 	require.NotContains(t, out, "\x1b")
 	require.Contains(t, out, "upload: 100%")
@@ -104,6 +106,7 @@ func TestDumbTerminal(t *testing.T) {
 
 // TestTerminalResized makes the terminal narrower while an import runs.
 func TestTerminalResized(t *testing.T) {
+	t.Parallel()
 	name := filepath.Join(t.TempDir(), "big.raw")
 	f, err := os.Create(name)
 	require.NoError(t, err)
@@ -130,6 +133,7 @@ func TestTerminalResized(t *testing.T) {
 
 // TestProgressModes: what is asked for is drawn, on a pipe too.
 func TestProgressModes(t *testing.T) {
+	t.Parallel()
 	for mode, want := range map[string]string{
 		"auto":  "(?m)^upload: 100%",
 		"plain": "(?m)^convert: 100%, 64MiB of 64MiB.*, 52MiB skipped$",

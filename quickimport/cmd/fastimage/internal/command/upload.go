@@ -170,7 +170,7 @@ func (a *app) uploadStdin(ctx context.Context, client *uploader.Client, bucket, 
 	if isTerminal(a.stdin) {
 		return nil, usagef("standard input is a terminal; name a file, or send one through a pipe")
 	}
-	in := bufio.NewReaderSize(a.stdin, 1<<20)
+	in := bufio.NewReaderSize(interruptible(ctx, a.stdin), 1<<20)
 	if _, err := in.Peek(1); errors.Is(err, io.EOF) {
 		return nil, hintf("standard input is empty; check what was to write it")
 	}
@@ -188,7 +188,7 @@ func (a *app) uploadStdin(ctx context.Context, client *uploader.Client, bucket, 
 func (a *app) send(client *uploader.Client, size int64, opts []uploader.Option, do func(*uploader.Uploader) (*uploader.Result, error)) (*uploader.Result, error) {
 	show := a.progress()
 	if _, ok := show.(*bars); ok && size < 0 {
-		show = newLines(a.stderr, time.Now) // a bar needs an end
+		show = newLines(a.stderr, a.progressEvery, time.Now) // a bar needs an end
 	}
 	defer show.finish()
 	up, err := uploader.New(client, append(opts, uploader.WithProgress(func(p uploader.Progress) {

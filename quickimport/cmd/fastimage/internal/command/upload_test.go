@@ -1,7 +1,6 @@
 package command
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -17,14 +16,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/fastimage/fastimage/uploader"
 )
 
 // An object goes up without its zeros, and is described and checked where it lies.
 func TestUploadAndLookAtTheObject(t *testing.T) {
+	t.Parallel()
 	c := serve(t, t.TempDir())
-	defer c.stop(t)
 	dir := t.TempDir()
 	container := filepath.Join(dir, "disk.zvhd2")
 	require.Zero(t, fastimage(t, c.env, "convert", "-q", disk, container).code)
@@ -67,8 +64,8 @@ func TestUploadAndLookAtTheObject(t *testing.T) {
 
 // Every retry is a line: which part, which attempt, why.
 func TestUploadTellsRetries(t *testing.T) {
+	t.Parallel()
 	c := serve(t, t.TempDir())
-	defer c.stop(t)
 	const variable = "FASTIMAGE_OBS_ENDPOINT"
 	i := slices.IndexFunc(c.env, func(e string) bool { return strings.HasPrefix(e, variable+"=") })
 	backend, err := url.Parse(strings.TrimPrefix(c.env[i], variable+"="))
@@ -99,48 +96,33 @@ func TestUploadTellsRetries(t *testing.T) {
 // A source that changed since it was interrupted is said, and one that changes
 // on the way leaves no object.
 func TestUploadOfAChangedSource(t *testing.T) {
+	t.Parallel()
 	c := serve(t, t.TempDir())
-	defer c.stop(t)
 	dir, name := t.TempDir(), filepath.Join(t.TempDir(), "disk")
 	data := make([]byte, 24<<20)
 	for i := range data {
 		data[i] = byte(i >> 12)
 	}
 	require.NoError(t, os.WriteFile(name, data, 0o600))
-	ctx, cancel := context.WithCancel(t.Context())
-	a := newApp(Process{Stderr: io.Discard, Stdout: io.Discard, Getenv: environment(t, c.env)})
-	a.quiet = true
-	f := uploadFlags{stateDir: dir, concurrency: 1, rate: "8MiB"}
-	f.getenv = a.getenv
-	go onceStarted(dir, cancel)
-	require.ErrorIs(t, a.upload(ctx, name, "obs://images/disk", f), context.Canceled)
+	upload := []string{"upload", "--concurrency", "1", "--part-size", "5MiB", "--rate-limit", "16MiB", "--state-dir", dir, name}
+	r := interrupted(t, c.env, "upload: ", append(upload, "obs://images/disk")...)
+	requireError(t, r, exitInterrupted, "run the same command again")
 
 	require.NoError(t, os.Chtimes(name, time.Time{}, time.Now().Add(-time.Hour)))
-	r := fastimage(t, c.env, "upload", "--state-dir", dir, name, "obs://images/disk")
+	r = fastimage(t, c.env, append(upload, "obs://images/disk")...)
 	require.Zero(t, r.code, r.stderr)
 	require.Contains(t, r.stderr, "began anew: the source changed")
 
-	go onceStarted(dir, func() { _ = os.Chtimes(name, time.Time{}, time.Now()) })
-	require.ErrorIs(t, a.upload(t.Context(), name, "obs://images/other", f), uploader.ErrSourceChanged)
+	touch := func() { _ = os.Chtimes(name, time.Time{}, time.Now()) }
+	r = during(t.Context(), t, c.env, "upload: ", touch, append(upload, "obs://images/other")...)
+	requireError(t, r, exitFailed, "changed")
 	requireError(t, fastimage(t, c.env, "info", "obs://images/other"), exitFailed, "other")
-}
-
-// onceStarted calls f when an upload has written its state; its rate gives it
-// seconds to go on.
-func onceStarted(dir string, f func()) {
-	for range 3000 {
-		if found, _ := filepath.Glob(filepath.Join(dir, "*.json")); len(found) > 0 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	f()
 }
 
 // A second import with the same state gives the image that is there.
 func TestImportWithState(t *testing.T) {
+	t.Parallel()
 	c := serve(t, t.TempDir())
-	defer c.stop(t)
 	args := []string{"import", "-q", "--state-dir", t.TempDir(), "--name", "kept", "--os-version", "Debian", disk}
 	first := fastimage(t, c.env, args...)
 	require.Zero(t, first.code, first.stderr)
@@ -150,6 +132,7 @@ func TestImportWithState(t *testing.T) {
 }
 
 func TestBitmapLayouts(t *testing.T) {
+	t.Parallel()
 	out := filepath.Join(t.TempDir(), "disk.mf")
 	r := fastimage(t, nil, "bitmap", "--json", disk, out)
 	require.Zero(t, r.code, r.stderr)
@@ -169,6 +152,7 @@ func TestBitmapLayouts(t *testing.T) {
 
 // What the automatic level chose is in the report.
 func TestConvertTellsTheLevels(t *testing.T) {
+	t.Parallel()
 	for level, want := range map[string]string{"fastest": "blocks: 6 fastest", "auto": `blocks: \d+ (fastest|default|better)`} {
 		r := fastimage(t, nil, "convert", "--level", level, disk, filepath.Join(t.TempDir(), "out.zvhd2"))
 		require.Zero(t, r.code, r.stderr)

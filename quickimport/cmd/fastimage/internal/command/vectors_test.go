@@ -31,6 +31,7 @@ type vector struct {
 // TestConvertVectors decodes the reference files, which are kept outside the
 // module, and holds every block against their manifest.
 func TestConvertVectors(t *testing.T) {
+	t.Parallel()
 	dir := os.Getenv("FASTIMAGE_VECTORS")
 	if dir == "" {
 		dir = "../../../../../../shared/vectors"

@@ -10,6 +10,7 @@ import (
 )
 
 func TestVerifyAndOptimize(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	good, better := filepath.Join(dir, "good.zvhd2"), filepath.Join(dir, "better.zvhd2")
 	require.Zero(t, fastimage(t, nil, "convert", "-q", "--level", "fastest", disk, good).code)
