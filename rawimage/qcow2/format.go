@@ -9,23 +9,24 @@ const (
 	headerLen2 = 72  // version 2: exactly
 	headerLen3 = 104 // version 3: at least
 
-	offVersion       = 4
-	offBackingOffset = 8
-	offBackingSize   = 16
-	offClusterBits   = 20
-	offSize          = 24
-	offCrypt         = 32
-	offL1Size        = 36
-	offL1Offset      = 40
-	offRefcount      = 48
-	offNumSnapshots  = 60
-	offSnapshots     = 64
-	offIncompatible  = 72
-	offCompatible    = 80
-	offAutoclear     = 88
-	offRefcountOrder = 96
-	offHeaderLen     = 100
-	offCompression   = 104
+	offVersion          = 4
+	offBackingOffset    = 8
+	offBackingSize      = 16
+	offClusterBits      = 20
+	offSize             = 24
+	offCrypt            = 32
+	offL1Size           = 36
+	offL1Offset         = 40
+	offRefcount         = 48
+	offRefcountClusters = 56
+	offNumSnapshots     = 60
+	offSnapshots        = 64
+	offIncompatible     = 72
+	offCompatible       = 80
+	offAutoclear        = 88
+	offRefcountOrder    = 96
+	offHeaderLen        = 100
+	offCompression      = 104
 )
 
 // Limits, those of QEMU.
