@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -24,10 +25,10 @@ type Plan struct {
 	PartsMax       int64 `json:"parts_max"`        // the object has at most as many parts
 	SendBytesMax   int64 `json:"send_bytes_max"`   // of the object, without retries: parts of zeros are made on the server, of one that is sent
 
-	Disk     *rawimage.Info `json:"disk,omitempty"`  // partition table
-	Quota    *Quota         `json:"quota,omitempty"` // of images; nil if it could not be read
-	Stage    string         `json:"stage"`           // what an earlier run has reached; "planned" for a new import
-	Warnings []string       `json:"warnings"`        // what does not stand against the import
+	Disk     *disk.Info `json:"disk,omitempty"`  // partition table
+	Quota    *Quota     `json:"quota,omitempty"` // of images; nil if it could not be read
+	Stage    string     `json:"stage"`           // what an earlier run has reached; "planned" for a new import
+	Warnings []string   `json:"warnings"`        // what does not stand against the import
 }
 
 // PlanSource describes the source of an import.
@@ -96,19 +97,19 @@ func (im *importer) warn(format string, args ...any) {
 }
 
 // compareHints warns of a request that the disk seems not to fit.
-func (im *importer) compareHints(info *rawimage.Info) {
+func (im *importer) compareHints(info *disk.Info) {
 	uefi := im.img.HWFirmwareType == FirmwareUEFI || im.img.Architecture == ArchARM
 	switch {
-	case info.Firmware == rawimage.FirmwareUEFI && !uefi:
+	case info.Firmware == disk.FirmwareUEFI && !uefi:
 		im.warn("the disk seems to start by UEFI (%s), the image is asked for with BIOS: consider hw_firmware_type uefi", info.FirmwareSource)
-	case info.Firmware == rawimage.FirmwareBIOS && uefi:
+	case info.Firmware == disk.FirmwareBIOS && uefi:
 		im.warn("the disk seems to start by BIOS (%s), the image is asked for with UEFI", info.FirmwareSource)
 	}
 	asked := string(im.img.Architecture)
 	if asked == "" {
 		asked = string(ArchX86)
 	}
-	var hints []rawimage.Hint
+	var hints []disk.Hint
 	for _, h := range info.Hints {
 		if h.Key != "architecture" {
 			continue

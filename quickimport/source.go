@@ -11,6 +11,7 @@ import (
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/anyimage"
+	"github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -34,11 +35,11 @@ type source struct {
 }
 
 // inspect reads the partition table and what hints at the system.
-func (s *source) inspect(ctx context.Context) (*rawimage.Info, error) {
+func (s *source) inspect(ctx context.Context) (*disk.Info, error) {
 	if s.stream != nil {
 		return s.stream.Inspect(ctx)
 	}
-	return s.image.Inspect(ctx)
+	return disk.Inspect(ctx, s.image, s.size)
 }
 
 func (s *source) close() {
@@ -61,8 +62,9 @@ func (c *Client) openSource(ctx context.Context, name string) (*source, error) {
 	d, err := anyimage.Open(name, c.o.source...)
 	switch foreign, ok := errors.AsType[*anyimage.UnsupportedError](err); {
 	case err == nil:
-		s.image, s.format, s.size, s.fileSize = d.Image, d.Format(), d.Size(), d.FileSize()
+		s.format, s.size, s.fileSize = d.Format(), d.Size(), d.FileSize()
 		s.warnings, s.unchanged, s.closers = d.Warnings(), d.CheckUnchanged, []io.Closer{d}
+		s.image, err = rawimage.New(d, d.Size(), rawimage.WithAnyFormat())
 	case errors.Is(err, anyimage.ErrCompressed):
 		err = s.openStream(ctx, name, c.o.source)
 	case ok && foreign.Format == rawimage.FormatZVHD2:

@@ -17,8 +17,6 @@ var (
 	ErrForeignFormat = errors.New("rawimage: not a RAW image")
 	// ErrChanged: the source is no longer what it was when it was opened.
 	ErrChanged = errors.New("rawimage: image changed while in use")
-	// ErrTruncated: the image ends before its own partition table says so.
-	ErrTruncated = errors.New("rawimage: image is truncated")
 	// ErrClosed: a Writer was used after Commit, CommitNew or Abort.
 	ErrClosed = errors.New("rawimage: writer is closed")
 )
@@ -85,27 +83,6 @@ func (e *ChangedError) Error() string {
 
 // Is reports whether target is ErrChanged.
 func (e *ChangedError) Is(target error) bool { return target == ErrChanged }
-
-// TruncatedError: the image's own partition table reaches past its end. It is
-// ErrTruncated by errors.Is.
-type TruncatedError struct {
-	Name   string // "" for a source without a name
-	Size   int64  // bytes there are
-	Need   int64  // bytes the partition table speaks of
-	Source string // what says so, "GPT header" for one
-}
-
-// Error implements error.
-func (e *TruncatedError) Error() string {
-	name := e.Name
-	if name == "" {
-		name = "image"
-	}
-	return fmt.Sprintf("rawimage: %s is truncated: it has %d bytes, its %s speaks of %d; fetch it again", name, e.Size, e.Source, e.Need)
-}
-
-// Is reports whether target is ErrTruncated.
-func (e *TruncatedError) Is(target error) bool { return target == ErrTruncated }
 
 // trim takes the package's prefix off an error that is going to get it again.
 func trim(err error) string {

@@ -43,12 +43,17 @@ func Oracle(t testing.TB, name string) string {
 	if err == nil {
 		return p
 	}
+	if p = "/usr/sbin/" + name; exists(p) { // not on a user's PATH
+		return p
+	}
 	if os.Getenv("CI") == "true" || os.Getenv("FASTIMAGE_REQUIRE_ORACLES") == "1" {
 		t.Fatalf("%s is missing", name)
 	}
 	t.Skipf("%s is missing", name)
 	return ""
 }
+
+func exists(name string) bool { _, err := os.Stat(name); return err == nil }
 
 // Tool runs a tool in dir and returns what it prints.
 func Tool(t testing.TB, dir, name string, args ...string) []byte {

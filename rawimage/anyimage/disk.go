@@ -4,21 +4,20 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"path/filepath"
 
 	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/disk"
 )
 
 // Disk is the disk in an open image. All methods but Close may be called
 // concurrently.
-//
-// Those of the Image are the disk's: Size, ReadAt, NextData, Extents, ExtentsIn.
 type Disk struct {
-	*rawimage.Image
-
 	name   string
 	format rawimage.Format
-	file   *rawimage.Image // the file as it is
+	disk   *rawimage.Image // the disk in the image
+	file   *rawimage.Image // the file as it is; the same for a RAW image
 	under  io.Closer       // the format's reader where it has files open, or nil
 	others []watched       // files it needs beside the one named
 
@@ -82,9 +81,9 @@ func open(file *rawimage.Image, name string, o *options) (*Disk, error) {
 	}
 	ra, size, err := openFormat(d, o)
 	if err == nil && d.format == rawimage.FormatRaw {
-		d.Image = file
+		d.disk = file
 	} else if err == nil {
-		d.Image, err = rawimage.New(ra, size, rawimage.WithAnyFormat())
+		d.disk, err = rawimage.New(ra, size, rawimage.WithAnyFormat())
 	}
 	if err == nil && o.size > 0 && d.Size() != o.size {
 		err = &SizeError{Name: name, Want: o.size, Got: d.Size()}
@@ -120,6 +119,23 @@ func (d *Disk) Name() string { return d.name }
 // Format returns the format of the image.
 func (d *Disk) Format() rawimage.Format { return d.format }
 
+// Size returns the size of the disk in bytes.
+func (d *Disk) Size() int64 { return d.disk.Size() }
+
+// ReadAt is [rawimage.Image.ReadAt] for the disk.
+func (d *Disk) ReadAt(p []byte, off int64) (int, error) { return d.disk.ReadAt(p, off) }
+
+// NextData is [rawimage.Image.NextData] for the disk.
+func (d *Disk) NextData(off int64) (start, end int64, err error) { return d.disk.NextData(off) }
+
+// Extents is [rawimage.Image.Extents] for the disk.
+func (d *Disk) Extents() iter.Seq2[rawimage.Extent, error] { return d.disk.Extents() }
+
+// ExtentsIn is [rawimage.Image.ExtentsIn] for the disk.
+func (d *Disk) ExtentsIn(off, length int64) iter.Seq2[rawimage.Extent, error] {
+	return d.disk.ExtentsIn(off, length)
+}
+
 // IsDevice reports whether the image is a block device.
 func (d *Disk) IsDevice() bool { return d.file.IsDevice() }
 
@@ -140,10 +156,10 @@ func (d *Disk) Facts() []Fact { return d.facts }
 // a full stop: that it was not closed, or has snapshots that are not read.
 func (d *Disk) Warnings() []string { return d.warnings }
 
-// Inspect is [rawimage.Image.Inspect].
-func (d *Disk) Inspect(ctx context.Context) (*rawimage.Info, error) {
-	info, err := d.Image.Inspect(ctx)
-	if cut, ok := errors.AsType[*rawimage.TruncatedError](err); ok && cut.Name == "" {
+// Inspect is [disk.Inspect].
+func (d *Disk) Inspect(ctx context.Context) (*disk.Info, error) {
+	info, err := disk.Inspect(ctx, d, d.Size())
+	if cut, ok := errors.AsType[*disk.TruncatedError](err); ok {
 		cut.Name = d.name
 	}
 	return info, err

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 
-	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/disk"
 )
 
 // inspected is how much of a stream's start Inspect looks at: all that tells a
@@ -16,9 +16,9 @@ const inspected = 1 << 20
 // zeros: so it is quick, and does not see a partition table's copy at the end
 // nor file systems further on, whose absence it does not report as problems. It
 // does not disturb Read.
-func (s *Stream) Inspect(ctx context.Context) (*rawimage.Info, error) {
-	info, err := rawimage.Inspect(ctx, startOnly{io.NewSectionReader(s, 0, min(s.Size(), inspected)), s.Size()}, s.Size())
-	if cut, ok := errors.AsType[*rawimage.TruncatedError](err); ok {
+func (s *Stream) Inspect(ctx context.Context) (*disk.Info, error) {
+	info, err := disk.Inspect(ctx, startOnly{io.NewSectionReader(s, 0, min(s.Size(), inspected)), s.Size()}, s.Size())
+	if cut, ok := errors.AsType[*disk.TruncatedError](err); ok {
 		cut.Name = s.Name()
 	}
 	if info != nil {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/fastimage/fastimage/rawimage"
+	inspect "github.com/fastimage/fastimage/rawimage/disk"
 
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -189,7 +189,7 @@ func TestInfo(t *testing.T) {
 	require.Zero(t, r.code, r.stderr)
 	require.Equal(t, append(slices.Clone(fields), "allocated", "disk"), keys(t, r.stdout))
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &raw))
-	require.Equal(t, rawimage.TableGPT, raw.Disk.Table)
+	require.Equal(t, inspect.TableGPT, raw.Disk.Table)
 	require.Len(t, raw.Disk.Partitions, 2)
 	require.Empty(t, raw.Disk.Problems)
 	require.Equal(t, info{Format: "raw", VirtualSize: st.Size(), FileSize: st.Size(), StoredBlocks: raw.StoredBlocks,

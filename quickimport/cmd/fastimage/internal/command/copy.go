@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 )
 
 const copyBlock = 2 << 20 // what is read at once
@@ -22,7 +23,7 @@ func (s *source) copy(ctx context.Context, out *output, res *converted, show dis
 	var err error
 	switch {
 	case s.disk != nil && out.raw != nil:
-		err = c.extents(ctx, s.disk.Image)
+		err = c.extents(ctx, s.disk)
 	case s.disk != nil:
 		err = c.sequence(ctx, io.NewSectionReader(s.disk, 0, s.size()))
 	default:
@@ -47,7 +48,7 @@ type copier struct {
 }
 
 // extents copies the data of a disk, blocks in parallel and in no order.
-func (c *copier) extents(ctx context.Context, im *rawimage.Image) error {
+func (c *copier) extents(ctx context.Context, im *anyimage.Disk) error {
 	g, gctx := errgroup.WithContext(ctx)
 	blocks := make(chan rawimage.Extent)
 	g.Go(func() error {

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fastimage/fastimage/internal/qemutest"
-	"github.com/fastimage/fastimage/rawimage"
+	inspect "github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -414,7 +414,7 @@ func TestInfoAndBitmapOfFormats(t *testing.T) {
 	require.Contains(t, r.stderr, "warning: the image has 1 internal snapshots")
 	r = fastimage(t, nil, "verify", "--against", filepath.Join(dir, "vdi.bin"), filepath.Join(dir, "out.zvhd2"))
 	require.Zero(t, r.code, r.stderr)
-	require.Equal(t, rawimage.TableGPT, want.Disk.Table)
+	require.Equal(t, inspect.TableGPT, want.Disk.Table)
 }
 
 // A RAW disk in a compressed file that its own table says is cut short.

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastimage/fastimage/bitmap"
-	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/anyimage"
+	inspect "github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -33,7 +33,7 @@ type info struct {
 	Allocated *int64          `json:"allocated,omitempty"` // bytes that are no holes by the image's own tables
 	Facts     []anyimage.Fact `json:"facts,omitempty"`     // what the format says beyond that
 	Warnings  []string        `json:"warnings,omitempty"`
-	Disk      *rawimage.Info  `json:"disk,omitempty"` // the partition table and what follows from it
+	Disk      *inspect.Info   `json:"disk,omitempty"` // the partition table and what follows from it
 	data      *bitmap.Bitmap
 }
 
@@ -161,7 +161,7 @@ func describePacked(ctx context.Context, s *anyimage.Stream) (*info, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := rawimage.Inspect(ctx, s, s.Size())
+	table, err := inspect.Inspect(ctx, s, s.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func describePacked(ctx context.Context, s *anyimage.Stream) (*info, error) {
 	return in, nil
 }
 
-func diskInfo(table *rawimage.Info, bm *bitmap.Bitmap) *info {
+func diskInfo(table *inspect.Info, bm *bitmap.Bitmap) *info {
 	return &info{
 		VirtualSize: bm.Size(), StoredBlocks: bm.Count(), Blocks: bm.Blocks(), BlockSize: bm.BlockSize(),
 		Compression: "none", Disk: table, data: bm,
@@ -226,18 +226,18 @@ func diskLines(in *info) []string {
 	return lines
 }
 
-func tableLine(d *rawimage.Info) string {
+func tableLine(d *inspect.Info) string {
 	line := fmt.Sprintf("%s, sectors of %d bytes", d.Table, d.SectorSize)
 	if d.DiskID != "" {
 		line += ", id " + d.DiskID
 	}
-	if d.Table == rawimage.TableGPT && !d.BackupTable {
+	if d.Table == inspect.TableGPT && !d.BackupTable {
 		line += ", no valid copy at the end"
 	}
 	return line
 }
 
-func partitionLine(p rawimage.Partition) string {
+func partitionLine(p inspect.Partition) string {
 	line := fmt.Sprintf("partition %-3d %s at %s, %s", p.Number, size(p.Size), size(p.Start), cmp.Or(p.TypeName, p.Type))
 	if p.Active {
 		line += ", active"

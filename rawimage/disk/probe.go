@@ -1,4 +1,4 @@
-package rawimage
+package disk
 
 import (
 	"bytes"

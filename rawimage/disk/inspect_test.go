@@ -1,6 +1,7 @@
-package rawimage_test
+package disk_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"hash/crc32"
@@ -14,26 +15,30 @@ import (
 	"github.com/diskfs/go-diskfs/partition/gpt"
 	"github.com/stretchr/testify/require"
 
-	"bytes"
+	"github.com/fastimage/fastimage/internal/qemutest"
+	"github.com/fastimage/fastimage/rawimage/disk"
+)
 
-	"github.com/fastimage/fastimage/rawimage"
+const (
+	kib = 1 << 10
+	mib = 1 << 20
 )
 
 func realDisk(t testing.TB) []byte {
 	t.Helper()
-	data, err := os.ReadFile("../testdata/disk.raw")
+	data, err := os.ReadFile("../../testdata/disk.raw")
 	require.NoError(t, err)
 	return data
 }
 
-func inspect(t testing.TB, data []byte) *rawimage.Info {
+func inspect(t testing.TB, data []byte) *disk.Info {
 	t.Helper()
-	info, err := rawimage.Inspect(t.Context(), bytes.NewReader(data), int64(len(data)))
+	info, err := disk.Inspect(t.Context(), bytes.NewReader(data), int64(len(data)))
 	require.NoError(t, err)
 	return info
 }
 
-func problems(info *rawimage.Info) string {
+func problems(info *disk.Info) string {
 	var s []string
 	for _, p := range info.Problems {
 		s = append(s, p.String())
@@ -42,22 +47,18 @@ func problems(info *rawimage.Info) string {
 }
 
 func TestInspectRealDisk(t *testing.T) {
-	im, err := rawimage.Open("../testdata/disk.raw")
-	require.NoError(t, err)
-	defer im.Close()
-	info, err := im.Inspect(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, &rawimage.Info{
-		Size: 64 * mib, SectorSize: 512, Table: rawimage.TableGPT, DiskID: "3d4c2b1a-0f1e-4d2c-8b3a-495867768594",
+	info := inspect(t, realDisk(t))
+	require.Equal(t, &disk.Info{
+		Size: 64 * mib, SectorSize: 512, Table: disk.TableGPT, DiskID: "3d4c2b1a-0f1e-4d2c-8b3a-495867768594",
 		BackupTable: true, HighestSector: 131071, MinDiskGB: 1,
-		Firmware: rawimage.FirmwareUEFI, FirmwareSource: "EFI system partition (partition 1)",
-		Partitions: []rawimage.Partition{
+		Firmware: disk.FirmwareUEFI, FirmwareSource: "EFI system partition (partition 1)",
+		Partitions: []disk.Partition{
 			{Number: 1, Start: mib, Size: 8 * mib, Type: "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", TypeName: "EFI system",
 				GUID: "a1b2c3d4-0001-4000-8000-000000000001", Name: "EFI system partition", Filesystem: "vfat", Label: "ESP"},
 			{Number: 2, Start: 9 * mib, Size: 48 * mib, Type: "0fc63daf-8483-4772-8e79-3d69d8477de4", TypeName: "Linux filesystem",
 				GUID: "a1b2c3d4-0002-4000-8000-000000000002", Name: "root", Filesystem: "ext4", Label: "root"},
 		},
-		Hints: []rawimage.Hint{
+		Hints: []disk.Hint{
 			{Key: "os", Value: "debian", Source: "EFI/debian on partition 1"},
 			{Key: "architecture", Value: "x86", Source: "EFI/BOOT/BOOTX64.EFI on partition 1"},
 			{Key: "os", Value: "linux", Source: "ext4 file system of partition 2"},
@@ -67,7 +68,7 @@ func TestInspectRealDisk(t *testing.T) {
 
 // go-diskfs sees the same partitions on a sound disk.
 func TestInspectAgreesWithDiskfs(t *testing.T) {
-	f, err := os.Open("../testdata/disk.raw")
+	f, err := os.Open("../../testdata/disk.raw")
 	require.NoError(t, err)
 	defer f.Close()
 	table, err := gpt.Read(f, 512, 512)
@@ -137,10 +138,10 @@ func TestInspectDamagedGPT(t *testing.T) {
 func TestInspectTruncated(t *testing.T) {
 	d := realDisk(t)
 	for _, size := range []int64{4 * kib, mib, 10 * mib, 64*mib - 512, 64*mib - 1} {
-		info, err := rawimage.Inspect(t.Context(), bytes.NewReader(d[:size]), size)
-		var te *rawimage.TruncatedError
+		info, err := disk.Inspect(t.Context(), bytes.NewReader(d[:size]), size)
+		var te *disk.TruncatedError
 		require.ErrorAs(t, err, &te, "%d", size)
-		require.ErrorIs(t, err, rawimage.ErrTruncated)
+		require.ErrorIs(t, err, disk.ErrTruncated)
 		require.Equal(t, size, te.Size)
 		require.Equal(t, int64(64*mib), te.Need)
 		require.Contains(t, err.Error(), "67108864")
@@ -176,14 +177,14 @@ func TestInspectMBR(t *testing.T) {
 	putMBR(d[500*512:], [3]uint32{0x07, 5, 20})
 	info := inspect(t, d)
 	require.Empty(t, info.Problems)
-	require.Equal(t, rawimage.TableMBR, info.Table)
+	require.Equal(t, disk.TableMBR, info.Table)
 	var got [][3]int64
 	for _, p := range info.Partitions {
 		got = append(got, [3]int64{int64(p.Number), p.Start / 512, p.Size / 512})
 	}
 	require.Equal(t, [][3]int64{{1, 64, 100}, {2, 200, 1000}, {5, 210, 50}, {6, 505, 20}, {3, 2000, 8}}, got)
 	require.Equal(t, "extended", info.Partitions[1].TypeName)
-	require.Equal(t, rawimage.FirmwareBIOS, info.Firmware)
+	require.Equal(t, disk.FirmwareBIOS, info.Firmware)
 	require.Equal(t, "active partition 1", info.FirmwareSource)
 	require.Equal(t, int64(2007), info.HighestSector)
 
@@ -223,8 +224,8 @@ func TestInspectHostileMBR(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { require.Contains(t, problems(inspect(t, c.disk)), c.problem) })
 	}
 	for _, e := range [][3]uint32{{0x83, 100, 1 << 20}, {0x05, 1 << 30, 1 << 30}, {0xee, 1, 1 << 20}, {0x83, math.MaxUint32, math.MaxUint32}} {
-		_, err := rawimage.Inspect(t.Context(), bytes.NewReader(mbr(mib, e)), mib)
-		var te *rawimage.TruncatedError
+		_, err := disk.Inspect(t.Context(), bytes.NewReader(mbr(mib, e)), mib)
+		var te *disk.TruncatedError
 		require.ErrorAs(t, err, &te)
 		require.Equal(t, (int64(e[1])+int64(e[2]))*512, te.Need)
 	}
@@ -233,28 +234,25 @@ func TestInspectHostileMBR(t *testing.T) {
 func TestInspectOther(t *testing.T) {
 	for _, n := range []int{1, 100, 511, 512, 513, 5000, mib} {
 		info := inspect(t, make([]byte, n))
-		require.Equal(t, rawimage.TableNone, info.Table)
+		require.Equal(t, disk.TableNone, info.Table)
 		require.Equal(t, int64(-1), info.HighestSector)
 		require.Empty(t, info.Partitions)
 		require.Equal(t, 1, info.MinDiskGB)
 	}
 	bare := realDisk(t)[mib : 9*mib] // a FAT without a table around it
 	info := inspect(t, bare)
-	require.Equal(t, rawimage.TableNone, info.Table)
+	require.Equal(t, disk.TableNone, info.Table)
 	require.Equal(t, "vfat", info.Hints[0].Value)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := rawimage.Inspect(ctx, bytes.NewReader(bare), int64(len(bare)))
+	_, err := disk.Inspect(ctx, bytes.NewReader(bare), int64(len(bare)))
 	require.ErrorIs(t, err, context.Canceled)
 
 	for size, gb := range map[int64]int{1: 1, 1 << 30: 1, 1<<30 + 1: 2, 40 << 30: 40} {
-		im, err := rawimage.Open(sparse(t, size))
-		require.NoError(t, err)
-		info, err := im.Inspect(t.Context())
+		info, err := disk.Inspect(t.Context(), &patched{size: size}, size)
 		require.NoError(t, err)
 		require.Equal(t, gb, info.MinDiskGB)
-		require.NoError(t, im.Close())
 	}
 }
 
@@ -289,8 +287,8 @@ func TestInspectGPT4096(t *testing.T) {
 	require.Equal(t, int64(mib), info.Partitions[0].Size)
 	require.Equal(t, int64(last), info.HighestSector)
 
-	_, err := rawimage.Inspect(t.Context(), bytes.NewReader(d[:size/2]), size/2)
-	require.ErrorIs(t, err, rawimage.ErrTruncated)
+	_, err := disk.Inspect(t.Context(), bytes.NewReader(d[:size/2]), size/2)
+	require.ErrorIs(t, err, disk.ErrTruncated)
 }
 
 // Both ways to start, and an arm loader.
@@ -299,20 +297,20 @@ func TestInspectFirmware(t *testing.T) {
 	copy(d[1024+128:], "\x48\x61\x68\x21\x49\x64\x6f\x6e\x74\x4e\x65\x65\x64\x45\x46\x49")
 	resum(d, 512)
 	info := inspect(t, d)
-	require.Equal(t, rawimage.FirmwareBIOS, info.Firmware)
+	require.Equal(t, disk.FirmwareBIOS, info.Firmware)
 	require.Equal(t, "BIOS boot partition (partition 2)", info.FirmwareSource)
 
 	i := bytes.Index(d[:9*mib], []byte("BOOTX64 EFI"))
 	require.Positive(t, i)
 	copy(d[i:], "BOOTAA64EFI")
 	info = inspect(t, d)
-	require.Equal(t, rawimage.FirmwareUEFI, info.Firmware)
-	require.Contains(t, info.Hints, rawimage.Hint{Key: "architecture", Value: "arm", Source: "EFI/BOOT/BOOTAA64.EFI on partition 1"})
+	require.Equal(t, disk.FirmwareUEFI, info.Firmware)
+	require.Contains(t, info.Hints, disk.Hint{Key: "architecture", Value: "arm", Source: "EFI/BOOT/BOOTAA64.EFI on partition 1"})
 }
 
 // What the tools of a Linux system make.
 func TestInspectOracles(t *testing.T) {
-	sfdisk, mkfs := oracle(t, "sfdisk"), oracle(t, "mkfs.vfat")
+	sfdisk, mkfs := qemutest.Oracle(t, "sfdisk"), qemutest.Oracle(t, "mkfs.vfat")
 	run := func(stdin string, args ...string) {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Stdin = strings.NewReader(stdin)
@@ -322,12 +320,10 @@ func TestInspectOracles(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "disk.raw")
 	require.NoError(t, os.WriteFile(name, nil, 0o600))
 	require.NoError(t, os.Truncate(name, 256*mib))
+	f, _ := qemutest.OpenFile(t, name)
 	run("label: dos\n2048,8M,ef\n,16M,L,*\n,64M,Ex\n,4M,L\n,5M,L\n,6M,L\n", sfdisk, "-q", name)
-	im, err := rawimage.Open(name)
+	info, err := disk.Inspect(t.Context(), f, 256*mib)
 	require.NoError(t, err)
-	info, err := im.Inspect(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, im.Close())
 	require.Empty(t, info.Problems)
 	var got [][2]int64 // number and MiB, in the order of the table
 	for _, p := range info.Partitions {
@@ -339,10 +335,7 @@ func TestInspectOracles(t *testing.T) {
 	require.NoError(t, os.Truncate(name, 0))
 	require.NoError(t, os.Truncate(name, 256*mib))
 	run("", mkfs, "-F", "32", name)
-	im, err = rawimage.Open(name)
+	info, err = disk.Inspect(t.Context(), f, 256*mib)
 	require.NoError(t, err)
-	info, err = im.Inspect(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, im.Close())
-	require.Equal(t, rawimage.TableNone, info.Table)
+	require.Equal(t, disk.TableNone, info.Table)
 }

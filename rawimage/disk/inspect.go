@@ -1,10 +1,11 @@
-package rawimage
+package disk
 
 import (
 	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 )
 
@@ -85,19 +86,31 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s at byte %d: %s", p.Field, p.Offset, p.Reason)
 }
 
-// Inspect looks at the disk's partition table and file systems; see the function
-// Inspect.
-func (im *Image) Inspect(ctx context.Context) (*Info, error) {
-	return inspect(ctx, im, im.size, im.name)
-}
-
 // Inspect reads the partition table of a disk of size bytes, and as much of its
 // file systems as gives hints: some sectors, never all of the disk. What is wrong
 // with the table is in Info.Problems. A disk that ends before its own table says
 // so is a *TruncatedError, returned together with the Info; any other error is
 // one of reading.
 func Inspect(ctx context.Context, ra io.ReaderAt, size int64) (*Info, error) {
-	return inspect(ctx, ra, size, "")
+	if ra == nil || size < 0 {
+		return nil, fmt.Errorf("disk: inspect a disk of %d bytes: %w", size, fs.ErrInvalid)
+	}
+	in := &inspector{ctx: ctx, ra: ra, size: size, info: &Info{
+		Size: size, SectorSize: 512, Table: TableNone, HighestSector: -1,
+		MinDiskGB: int((max(size, 1)-1)>>30) + 1, Partitions: []Partition{},
+	}}
+	if err := in.tables(); err != nil {
+		return nil, err
+	}
+	in.checkPartitions()
+	if err := in.probe(); err != nil {
+		return nil, err
+	}
+	in.firmware()
+	if in.need > size {
+		return in.info, &TruncatedError{Size: size, Need: in.need, Source: in.from}
+	}
+	return in.info, nil
 }
 
 // inspector reads the tables itself rather than with go-diskfs, whose readers
@@ -109,32 +122,9 @@ type inspector struct {
 	ctx  context.Context
 	ra   io.ReaderAt
 	size int64
-	name string
 	info *Info
 	need int64  // the furthest byte the table speaks of, if that is past the end
 	from string // what speaks of it
-}
-
-func inspect(ctx context.Context, ra io.ReaderAt, size int64, name string) (*Info, error) {
-	in := &inspector{ctx: ctx, ra: ra, size: size, name: name, info: &Info{
-		Size: size, SectorSize: 512, Table: TableNone, HighestSector: -1,
-		MinDiskGB: int((max(size, 1)-1)>>30) + 1, Partitions: []Partition{},
-	}}
-	if size < 0 {
-		return nil, &OpenError{Name: name, Err: fmt.Errorf("size %d", size)}
-	}
-	if err := in.tables(); err != nil {
-		return nil, err
-	}
-	in.checkPartitions()
-	if err := in.probe(); err != nil {
-		return nil, err
-	}
-	in.firmware()
-	if in.need > size {
-		return in.info, &TruncatedError{Name: name, Size: size, Need: in.need, Source: in.from}
-	}
-	return in.info, nil
 }
 
 // maxProblems bounds what a hostile table makes the caller read.
@@ -166,7 +156,7 @@ func (in *inspector) read(off int64, n int) ([]byte, error) {
 		if err == nil || err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, fmt.Errorf("rawimage: inspect: read at %d: %w", off, err)
+		return nil, fmt.Errorf("disk: inspect: read at %d: %w", off, err)
 	}
 	return p, nil
 }
