@@ -9,23 +9,24 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/vectortest"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
 func TestVectors(t *testing.T) {
-	for _, v := range needVectors(t, ".zvhd2") {
+	for _, v := range vectortest.WithExt(t, ".zvhd2") {
 		t.Run(v.File, func(t *testing.T) {
-			r := open(t, v.data)
-			require.Equal(t, v.RawSize, r.Size())
-			require.EqualValues(t, len(v.Stored), r.Info().StoredBlocks)
+			r := open(t, v.Data)
+			require.Equal(t, v.Size, r.Size())
+			require.EqualValues(t, len(v.Blocks), r.Info().StoredBlocks)
 			n := 0
 			for b, err := range r.Blocks() {
 				require.NoError(t, err)
-				require.Equal(t, v.Stored[n].Block, b.Number)
+				require.Equal(t, v.Blocks[n].Block, b.Number)
 				n++
 			}
-			require.Equal(t, len(v.Stored), n)
-			v.check(t, r)
+			require.Equal(t, len(v.Blocks), n)
+			v.Check(t, r)
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/vectortest"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -23,9 +24,9 @@ func seed(f *testing.F) {
 	f.Helper()
 	var files [][]byte
 	for _, suffix := range []string{".zvhd2", ".zvhd"} {
-		for _, v := range vectors(f, suffix) {
-			if len(v.data) < mib {
-				files = append(files, v.data)
+		for _, v := range vectortest.WithExt(f, suffix) {
+			if len(v.Data) < mib {
+				files = append(files, v.Data)
 			}
 		}
 	}

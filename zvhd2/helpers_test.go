@@ -3,13 +3,9 @@ package zvhd2_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sort"
 	"sync"
 	"testing"
@@ -163,75 +159,4 @@ func open(t testing.TB, b []byte, opts ...zvhd2.Option) *zvhd2.Reader {
 	r, err := zvhd2.NewReader(bytes.NewReader(b), int64(len(b)), opts...)
 	require.NoError(t, err)
 	return r
-}
-
-// vector is a file written by the vendor's tool.
-type vector struct {
-	File    string `json:"file"`
-	RawSize int64  `json:"raw_size"`
-	Stored  []struct {
-		Block  int64  `json:"block"`
-		SHA256 string `json:"sha256"`
-	} `json:"stored_blocks"`
-	data []byte
-}
-
-// vectors loads the reference files whose names end in suffix.
-func vectors(t testing.TB, suffix string) []vector {
-	t.Helper()
-	dir := os.Getenv("FASTIMAGE_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "vectors")
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
-	if err != nil {
-		return nil
-	}
-	var all, found []vector
-	require.NoError(t, json.Unmarshal(b, &all))
-	for _, v := range all {
-		if filepath.Ext(v.File) != suffix {
-			continue
-		}
-		v.data, err = os.ReadFile(filepath.Join(dir, v.File))
-		require.NoError(t, err)
-		found = append(found, v)
-	}
-	return found
-}
-
-// needVectors is vectors for tests that are nothing without them.
-func needVectors(t testing.TB, suffix string) []vector {
-	t.Helper()
-	v := vectors(t, suffix)
-	if len(v) == 0 {
-		missingOracle(t, "no reference vectors: set FASTIMAGE_VECTORS")
-	}
-	return v
-}
-
-// check holds the disk in r, read block by block, against the manifest.
-func (v *vector) check(t testing.TB, r io.ReaderAt) {
-	t.Helper()
-	want := make(map[int64]string)
-	for _, s := range v.Stored {
-		want[s.Block] = s.SHA256
-	}
-	buf := make([]byte, 2*mib)
-	for b := int64(0); b*2*mib < v.RawSize; b++ {
-		if b > 64 && want[b] == "" && b < v.RawSize/(2*mib)-8 {
-			continue // twoseg: the zeros between its few blocks
-		}
-		clear(buf)
-		_, err := r.ReadAt(buf[:min(2*mib, v.RawSize-b*2*mib)], b*2*mib)
-		if err != io.EOF {
-			require.NoError(t, err)
-		}
-		if want[b] == "" {
-			require.Equal(t, make([]byte, 2*mib), buf, "block %d", b)
-			continue
-		}
-		sum := sha256.Sum256(buf)
-		require.Equal(t, want[b], hex.EncodeToString(sum[:]), "block %d", b)
-	}
 }

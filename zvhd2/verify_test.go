@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/vectortest"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -22,12 +23,12 @@ func verify(t testing.TB, file []byte, opts ...zvhd2.Option) *zvhd2.Report {
 }
 
 func TestVerifyVectors(t *testing.T) {
-	for _, v := range append(needVectors(t, ".zvhd"), needVectors(t, ".zvhd2")...) {
+	for _, v := range vectortest.All(t) {
 		t.Run(v.File, func(t *testing.T) {
-			rep := verify(t, v.data)
+			rep := verify(t, v.Data)
 			require.Empty(t, rep.Problems)
 			require.True(t, rep.OK())
-			require.EqualValues(t, len(v.Stored), rep.Checked)
+			require.EqualValues(t, len(v.Blocks), rep.Checked)
 			for _, n := range rep.Notes {
 				// Its checksum after the records is stale and its padding is
 				// what the buffer held before.
@@ -53,13 +54,13 @@ func TestVerifyAgainst(t *testing.T) {
 	require.EqualValues(t, 2, rep.Problems[0].Block)
 	require.False(t, verify(t, file, zvhd2.WithAgainst(d, d.size-2048)).OK())
 
-	for _, v := range vectors(t, ".zvhd") {
-		require.False(t, verify(t, v.data, zvhd2.WithAgainst(d, d.size)).OK())
-		s, err := zvhd2.NewStreamReader(bytes.NewReader(v.data))
+	for _, v := range vectortest.WithExt(t, ".zvhd") {
+		require.False(t, verify(t, v.Data, zvhd2.WithAgainst(d, d.size)).OK())
+		s, err := zvhd2.NewStreamReader(bytes.NewReader(v.Data))
 		require.NoError(t, err)
 		var raw bytes.Buffer
 		require.NoError(t, s.DecodeTo(context.Background(), &raw))
-		require.True(t, verify(t, v.data, zvhd2.WithAgainst(bytes.NewReader(raw.Bytes()), v.RawSize)).OK())
+		require.True(t, verify(t, v.Data, zvhd2.WithAgainst(bytes.NewReader(raw.Bytes()), v.Size)).OK())
 	}
 }
 
@@ -240,11 +241,11 @@ func TestVerifyNotes(t *testing.T) {
 
 // TestVerifyStreamCorruption changes structures of the vendor's ZVHD.
 func TestVerifyStreamCorruption(t *testing.T) {
-	for _, v := range needVectors(t, ".zvhd") {
-		end := len(v.data) - 4096
+	for _, v := range vectortest.WithExt(t, ".zvhd") {
+		end := len(v.Data) - 4096
 		for _, at := range []int{0, 9, 17, 41, 57, 61, 70, 84, 200, 3000, 4096, 4096 + 13, 4096 + 16, 4096 + 30, 4096 + 60,
 			end, end + 9, end + 17, end + 41, end + 57, end + 61, end + 70, end + 84, end + 200, end + 3000} {
-			file := bytes.Clone(v.data)
+			file := bytes.Clone(v.Data)
 			file[at] ^= 0x12
 			if at%4096 < 512 && at < 4096 || at >= end {
 				fixSum(file[at/4096*4096:])

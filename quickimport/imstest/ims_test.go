@@ -5,32 +5,15 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fastimage/fastimage/internal/vectortest"
 	"github.com/fastimage/fastimage/quickimport/imstest"
 )
-
-func vector(t *testing.T, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("FASTIMAGE_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	b, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		if os.Getenv("CI") == "true" || os.Getenv("FASTIMAGE_REQUIRE_ORACLES") == "1" {
-			t.Fatalf("vector: %v", err)
-		}
-		t.Skipf("vector: %v", err)
-	}
-	return b
-}
 
 type answer struct {
 	Status int
@@ -197,11 +180,11 @@ func TestZVHD2Jobs(t *testing.T) {
 		return wait(t, s, a.JSON["job_id"].(string))
 	}
 	for _, v := range []string{"empty.zvhd2", "gaps.zvhd2", "gaps-fullindex.zvhd2", "gaps-zlib.zvhd2", "small.zvhd2", "twoseg.zvhd2"} {
-		j := run(vector(t, v))
+		j := run(vectortest.Named(t, v).Data)
 		require.Equal(t, "SUCCESS", j["status"], "%s: %v", v, j)
 		require.NotEmpty(t, j["entities"].(map[string]any)["image_id"])
 	}
-	good := vector(t, "small.zvhd2")
+	good := vectortest.Named(t, "small.zvhd2").Data
 	for _, off := range []int{100, 4096, 4096 + 16, 4096 + 60, len(good) - 4096 + 90, len(good) - 8192} {
 		b := append([]byte(nil), good...)
 		b[off] ^= 0x55
