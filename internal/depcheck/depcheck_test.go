@@ -21,6 +21,7 @@ var leaves = []string{
 	"internal/cloud",      // credentials, transport and retries
 	"internal/imageerr",   // the error model of image formats
 	"internal/lru",        // the cache
+	"internal/pkgerr",     // errors that carry the name of their package once
 	"internal/sparse",     // sources that know their holes
 }
 
