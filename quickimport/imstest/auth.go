@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,18 +26,19 @@ func (e *apiError) Error() string { return e.Code + ": " + e.Message }
 func bad(code, msg string) *apiError { return &apiError{http.StatusBadRequest, code, msg} }
 
 func writeAPIError(w http.ResponseWriter, r *http.Request, e *apiError) {
-	var v any = map[string]any{"error": map[string]string{"code": e.Code, "message": e.Message}}
-	if !strings.HasPrefix(e.Code, "IMG.") {
-		v = map[string]string{"error_code": e.Code, "error_msg": e.Message, "request_id": requestID(r)}
-	}
-	writeJSONAnswer(w, r, e.Status, v)
+	body, _ := documentedShape(IMS, e.Code).body(e, r)
+	sendJSON(w, r, e.Status, body)
 }
 
 func writeJSONAnswer(w http.ResponseWriter, r *http.Request, status int, v any) {
+	sendJSON(w, r, status, marshal(v))
+}
+
+func sendJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Request-Id", requestID(r))
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
+	_, _ = w.Write(body)
 }
 
 // authenticate checks a token, or recomputes an SDK-HMAC-SHA256 signature from

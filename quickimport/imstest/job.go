@@ -20,10 +20,13 @@ const maxImage = 1 << 40
 // create checks the request and the object, then starts a job.
 func (m *imsService) create(body []byte, f *Fault) (any, *apiError) {
 	q, e := parseCreate(body)
+	if e == nil {
+		e = q.checkVariants(m.variants)
+	}
 	if e != nil {
 		return nil, e
 	}
-	img := &Image{ID: uuid.NewString(), Name: *q.Name, Description: q.Description, Status: "queued", Type: q.Type, MinDisk: *q.MinDisk,
+	img := &Image{ID: uuid.NewString(), Name: *q.Name, Description: q.Description, Status: "queued", Type: q.Type, Visibility: visiblePrivate, MinDisk: *q.MinDisk,
 		OSType: "Linux", Architecture: q.Architecture, Firmware: q.Firmware, License: q.License,
 		EnterpriseProjectID: q.EnterpriseProjectID, Created: m.clock().UTC(), Tags: map[string]string{}}
 	if img.Type == "" {
@@ -43,7 +46,7 @@ func (m *imsService) create(body []byte, f *Fault) (any, *apiError) {
 		img.Tags[k] = v
 	}
 	for _, t := range q.ImageTags {
-		img.Tags[*t.Key] = *t.Value
+		img.Tags[strings.TrimSpace(*t.Key)] = strings.TrimSpace(*t.Value)
 	}
 	img.Bucket, img.Key = q.location()
 	if e := m.checkObject(img); e != nil {
@@ -54,11 +57,9 @@ func (m *imsService) create(body []byte, f *Fault) (any, *apiError) {
 	if q.data() {
 		job.Type = "imsImportDataImageJob"
 	}
-	if f != nil {
-		job.FailWith, job.FailWhy = f.JobCode, f.JobReason
-	}
+	job.FailWith, job.FailWhy = f.JobCode, f.JobReason
 	img.JobID = job.ID
-	if e := m.admit(img, job); e != nil {
+	if e := m.admit(img, job, f.ListLate); e != nil {
 		return nil, e
 	}
 	m.start(job.ID)
@@ -66,16 +67,17 @@ func (m *imsService) create(body []byte, f *Fault) (any, *apiError) {
 }
 
 // admit records image and job, unless name or quota forbid it.
-func (m *imsService) admit(img *Image, job *jobState) *apiError {
+func (m *imsService) admit(img *Image, job *jobState, late int) *apiError {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, i := range m.images {
-		if i.Name == img.Name {
-			return bad("IMG.0009", "The image name already exists.")
-		}
+	if !m.variants[SharedNames] && m.taken(img.Name) {
+		return bad("IMG.0009", "The image name already exists.")
 	}
-	if len(m.images) >= m.quota {
+	if m.private() >= m.quota {
 		return bad("IMG.0015", "The image quota is insufficient.")
+	}
+	if late != 0 {
+		m.late[img.ID] = late
 	}
 	m.images[img.ID], m.jobs[job.ID] = img, job
 	err := errors.Join(writeJSON(m.imageFile(img.ID), img, m.store.durable), writeJSON(m.jobFile(job.ID), job, m.store.durable))

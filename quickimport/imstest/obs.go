@@ -355,13 +355,9 @@ func writeOBSError(w *answer, r *http.Request, err error) {
 		w.WriteHeader(status)
 		return
 	}
-	data, _ := xml.Marshal(struct {
-		XMLName                                    xml.Name `xml:"Error"`
-		Code, Message, Resource, RequestId, HostId string
-	}{Code: code, Message: msg, Resource: r.URL.Path, RequestId: w.id, HostId: hostID(w.id)})
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintf(w, "%s%s", xml.Header, data)
+	_, _ = w.Write(errorXML(r, code, msg))
 }
 
 // answer sets what every answer carries, whoever writes it.
@@ -399,4 +395,32 @@ func (a *answer) Write(p []byte) (int, error) {
 		a.WriteHeader(http.StatusOK)
 	}
 	return a.ResponseWriter.Write(p)
+}
+
+// rival puts another host's object in the place of the one that was just stored.
+func (o *obs) rival(r *http.Request) {
+	bucket, key, _ := address(r)
+	old, err := o.store.open(bucket, key)
+	if err != nil {
+		return
+	}
+	size, class := old.Size, old.StorageClass
+	_ = old.Close()
+	rc, err := o.store.receive(io.LimitReader(rivalBytes{}, size))
+	if err == nil {
+		_, err = o.store.putReceived(bucket, key, rc, nil, class)
+	}
+	if err != nil {
+		o.logger.Error("rival not stored", "error", err)
+	}
+}
+
+// rivalBytes is what a rival's object consists of.
+type rivalBytes struct{}
+
+func (rivalBytes) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 0xA5
+	}
+	return len(p), nil
 }

@@ -3,6 +3,7 @@ package imstest
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -28,6 +29,8 @@ type createRequest struct {
 	Firmware            string   `json:"hw_firmware_type"`
 	License             string   `json:"license_type"`
 }
+
+const maxTags = 10
 
 var (
 	nameRule = regexp.MustCompile(`^[A-Za-z0-9._\x{4e00}-\x{9fff}\x{3400}-\x{4dbf} -]+$`)
@@ -136,6 +139,9 @@ func (q *createRequest) checkTags() *apiError {
 	if len(q.Tags) > 0 && len(q.ImageTags) > 0 {
 		return bad("IMG.0116", "Either tags or image_tags can be set, not both.")
 	}
+	if len(q.Tags) > maxTags || len(q.ImageTags) > maxTags {
+		return bad("IMG.0115", "An image has at most 10 tags.")
+	}
 	for _, t := range q.Tags {
 		k, v, ok := strings.Cut(t, ".")
 		if !ok || !tagKey.MatchString(k) || !tagValue.MatchString(v) {
@@ -167,6 +173,30 @@ func (q *createRequest) checkHardware() *apiError {
 		if !windows || q.License != "platform" && q.License != "byol" {
 			return bad("IMG.0001", "The request message format is invalid: license_type.")
 		}
+	}
+	return nil
+}
+
+// checkVariants checks the rules that only some clouds have.
+func (q *createRequest) checkVariants(variants map[Variant]bool) *apiError {
+	windows := q.OSType != nil && *q.OSType == "Windows"
+	if !q.data() {
+		version := strings.TrimSpace(*q.OSVersion)
+		windows = strings.HasPrefix(version, "Windows")
+		known := slices.ContainsFunc(osVersions, func(v osVersion) bool { return v.version == version })
+		switch {
+		case variants[KnownOSVersions] && !known:
+			return bad("IMG.0056", "The OS version is not supported.")
+		case variants[NoWindows] && windows:
+			return bad("IMG.0056", "Huawei Cloud has stopped providing Windows images. This API will no longer be used to quickly import Windows images.")
+		}
+	}
+	floor := 10
+	if windows {
+		floor = 20
+	}
+	if variants[MinDiskFloor] && *q.MinDisk < floor {
+		return bad("IMG.0055", "The memory or disk size is invalid.")
 	}
 	return nil
 }

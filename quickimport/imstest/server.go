@@ -30,6 +30,7 @@ const (
 // Request is a request that the server received.
 type Request struct {
 	Service   string    // OBS, IMS or IAM
+	Op        Op        // "" if there is no such operation
 	Time      time.Time // by the server's clock
 	Method    string
 	Host      string
@@ -168,8 +169,8 @@ func serviceOf(r *http.Request) string {
 func (s *Server) handle(w http.ResponseWriter, r *http.Request, service string) {
 	id := newID()
 	r = r.WithContext(context.WithValue(r.Context(), idKey{}, id))
-	rec := Request{Service: service, Time: s.clock(), Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery,
-		Header: r.Header.Clone(), Length: r.ContentLength, RequestID: id}
+	rec := Request{Service: service, Op: operation(service, r), Time: s.clock(), Method: r.Method, Host: r.Host, Path: r.URL.Path,
+		Query: r.URL.RawQuery, Header: r.Header.Clone(), Length: r.ContentLength, RequestID: id}
 	if service != OBS {
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 		if err != nil {
@@ -178,37 +179,55 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, service string) 
 		rec.Body = body
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	f := s.match(&rec)
-	if f != nil && f.Delay > 0 {
-		select {
-		case <-time.After(f.Delay):
-		case <-r.Context().Done():
-		}
-	}
+	w.Header().Set("Date", s.clock().UTC().Format(http.TimeFormat))
 	sw := &statusWriter{ResponseWriter: w}
 	defer func() { s.record(rec, sw) }()
-	switch {
-	case f != nil && f.DropBefore:
-		panic(http.ErrAbortHandler)
-	case f != nil && f.Status != 0:
-		if f.Drop {
-			s.dispatch(service, f, discard{http.Header{}}, r)
-		}
-		f.answer(sw, r, service)
-		return
-	case f != nil && f.Drop:
-		s.dispatch(service, f, discard{http.Header{}}, r)
-		panic(http.ErrAbortHandler)
+	f := s.match(&rec)
+	if f == nil {
+		f = &Fault{}
 	}
-	s.dispatch(service, f, sw, r)
+	s.respond(sw, r, &rec, f)
 }
 
-func (s *Server) dispatch(service string, f *Fault, w http.ResponseWriter, r *http.Request) {
-	switch service {
+// respond carries a request out, as far as its fault lets it, and answers it.
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, rec *Request, f *Fault) {
+	f.delay(r)
+	if f.DropBefore {
+		f.closeConnection(w)
+		return
+	}
+	answer, finish := f.writer(w, r, rec)
+	defer finish()
+	if f.Status == 0 || f.Drop {
+		acted := &statusWriter{ResponseWriter: answer, succeeded: func() { s.succeeded(r, rec, f) }}
+		if f.Drop {
+			acted.ResponseWriter = discard{http.Header{}}
+		}
+		s.dispatch(rec, f, acted, r)
+		acted.WriteHeader(http.StatusOK) // unless there is an answer
+	}
+	switch {
+	case f.Status != 0:
+		f.answer(answer, r, rec, s.clock())
+	case f.Drop:
+		f.closeConnection(w)
+	}
+}
+
+// succeeded is called before the client can know that its request succeeded.
+func (s *Server) succeeded(r *http.Request, rec *Request, f *Fault) {
+	s.arm(rec.Op)
+	if f.has(QuirkRival) {
+		s.obs.rival(r)
+	}
+}
+
+func (s *Server) dispatch(rec *Request, f *Fault, w http.ResponseWriter, r *http.Request) {
+	switch rec.Service {
 	case OBS:
 		s.obs.ServeHTTP(w, r)
 	case IMS:
-		s.ims.serve(w, r, f)
+		s.ims.serve(w, r, rec.Op, f)
 	default:
 		s.ims.serveIAM(w, r)
 	}
@@ -231,33 +250,6 @@ func requestID(r *http.Request) string {
 	id, _ := r.Context().Value(idKey{}).(string)
 	return id
 }
-
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	if w.status != 0 {
-		return // an error in the middle of a body: the connection tells
-	}
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *statusWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-// discard swallows an answer that the client is not to see.
-type discard struct{ h http.Header }
-
-func (d discard) Header() http.Header         { return d.h }
-func (d discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d discard) WriteHeader(int)             {}
 
 // Close stops the server. State in a directory given by WithDir is kept, and
 // jobs under way are taken up again by the next server on it.

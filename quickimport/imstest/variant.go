@@ -6,29 +6,40 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/http"
+	"slices"
 )
 
-// Variant is a way in which an object store may differ from the default one.
+// Variant is a lasting way in which a cloud differs from the default one.
+// [Fault] is for what happens to some requests.
 type Variant string
 
-// The variants.
+// Variants of the object store.
 const (
 	NoCopy    Variant = "no-copy"    // UploadPartCopy is not implemented (501)
-	NoRanges  Variant = "no-ranges"  // the Range header of a GET is passed over
+	NoRanges  Variant = "no-ranges"  // the Range header of a GET is ignored
 	IgnoreMD5 Variant = "ignore-md5" // a body that differs from its Content-MD5 is stored
-	Encrypted Variant = "encrypted"  // buckets encrypt by default: ETags are no MD5
+	Encrypted Variant = "encrypted"  // buckets encrypt by default with SSE-KMS: ETags are no MD5
 )
 
-// WithVariants makes the object store differ from the default one. Default: none.
+// Variants of the image service.
+const (
+	KnownOSVersions Variant = "known-os-versions" // os_version must be one of [Server.OSVersions]
+	NoWindows       Variant = "no-windows"        // Windows system images are refused, as current editions announce
+	MinDiskFloor    Variant = "min-disk-floor"    // min_disk is at least 10 GB (Linux) or 20 GB (Windows), for data disks too
+	SharedNames     Variant = "shared-names"      // several private images can have one name
+	NoLazyLoading   Variant = "no-lazy-loading"   // images become ZVHD: __lazyloading is False
+)
+
+var allVariants = []Variant{NoCopy, NoRanges, IgnoreMD5, Encrypted, KnownOSVersions, NoWindows, MinDiskFloor, SharedNames, NoLazyLoading}
+
+// WithVariants makes the cloud differ from the default one. Default: none.
 func WithVariants(variants ...Variant) Option {
 	return func(o *options) error {
 		for _, v := range variants {
-			switch v {
-			case NoCopy, NoRanges, IgnoreMD5, Encrypted:
-				o.variants[v] = true
-			default:
-				return fmt.Errorf("imstest: variant %q is not known", v)
+			if !slices.Contains(allVariants, v) {
+				return fmt.Errorf("imstest: unknown variant %q", v)
 			}
+			o.variants[v] = true
 		}
 		return nil
 	}
