@@ -35,7 +35,7 @@ func BenchmarkImport(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			img := demo(srv.Bucket())
 			img.Name = fmt.Sprint("demo ", i)
-			res, err := c.Import(b.Context(), image, img)
+			res, err := c.Import(b.Context(), quickimport.File(image), img)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/fastimage/fastimage/uploader"
 )
 
-// Client imports images into one region. Make it with [New]; it is safe for
+// Client imports images into one region. It is made by [New] and safe for
 // concurrent use.
 type Client struct {
 	o     *options
@@ -39,6 +39,13 @@ func New(opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("quickimport: %w", err)
 	}
 	return c, nil
+}
+
+// Close releases the client's idle connections. Imports that are running are
+// not ended.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
 }
 
 func (c *Client) newOBS() (*uploader.Client, error) {

@@ -3,8 +3,10 @@ package quickimport
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -12,12 +14,22 @@ import (
 // Import without the upload. Its first bytes and its tables are looked at
 // before the service is asked; MinDisk is computed from them when it is 0. The
 // object is never removed.
-func (c *Client) Create(ctx context.Context, img Image) (*Result, error) {
+func (c *Client) Create(ctx context.Context, img Image, opts ...ImportOption) (*Result, error) {
+	o, err := newImportOptions(opts)
+	if err == nil {
+		err = o.only("Create, which uploads nothing", "WithProgress", "WithWait", "WithAwaitActive", "WithResubmit")
+	}
+	if err == nil {
+		err = o.check(c.o.store != nil)
+	}
+	if err != nil {
+		return nil, err
+	}
 	src, err := c.openTarget(ctx, img)
 	if err != nil {
 		return nil, err
 	}
-	im, release, err := c.open(ctx, &importer{Client: c, src: src, object: true, format: formatOf(src)}, img)
+	im, release, err := c.open(ctx, &importer{Client: c, opt: o, src: src, object: true, format: formatOf(src)}, img)
 	if err != nil {
 		return nil, err
 	}
@@ -25,12 +37,12 @@ func (c *Client) Create(ctx context.Context, img Image) (*Result, error) {
 }
 
 // openTarget opens the object that img names.
-func (c *Client) openTarget(ctx context.Context, img Image) (*source, error) {
+func (c *Client) openTarget(ctx context.Context, img Image) (*Content, error) {
 	name := img.Bucket + ":" + img.Key
 	if uploader.CheckName(img.Bucket, img.Key) != nil {
 		return nil, refused("object", name, img, nil) // one of the rules that img breaks
 	}
-	src, err := openObject(ctx, c.obs, img.Bucket, img.Key)
+	src, err := openContent(ctx, c, targetObject{img.Bucket, img.Key}, nil)
 	if err == nil {
 		return src, nil
 	}
@@ -40,17 +52,48 @@ func (c *Client) openTarget(ctx context.Context, img Image) (*source, error) {
 			field, name, err = "bucket", img.Bucket, berr
 		}
 	}
-	if foreign, ok := errors.AsType[*rawimage.ForeignFormatError](err); ok {
-		err = &formatError{foreign}
-	} else if !definite(err) {
+	if err != nil && !definite(err) {
 		return nil, wrap("object", err)
 	}
 	return nil, refused(field, name, img, err)
 }
 
+// targetObject is an object that an image is made of. It opens only what fast
+// creation takes: other formats would be other bytes than the disk's.
+type targetObject struct{ bucket, key string }
+
+func (t targetObject) Name() string { return t.bucket + ":" + t.key }
+
+func (t targetObject) Open(ctx context.Context, c *Client) (*Input, error) {
+	object, err := c.obs.OpenObject(ctx, t.bucket, t.key, uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
+	if err != nil {
+		return nil, err
+	}
+	format, err := detectObject(object)
+	if err == nil && format != rawimage.FormatRaw && format != rawimage.FormatZVHD2 {
+		err = &formatError{&rawimage.ForeignFormatError{Name: t.Name(), Format: format}}
+	}
+	if err != nil {
+		return nil, errors.Join(err, object.Close())
+	}
+	info := object.Info()
+	return &Input{
+		ReaderAt: object, Size: info.Size, Close: object.Close,
+		Identity: fmt.Sprintf("obs://%s/%s %s %d", t.bucket, t.key, info.ETag, info.Modified.Unix()),
+	}, nil
+}
+
+func detectObject(object *uploader.Object) (rawimage.Format, error) {
+	file, err := rawimage.New(object, object.Size(), rawimage.WithAnyFormat())
+	if err != nil {
+		return "", err
+	}
+	return anyimage.Detect(file)
+}
+
 // formatOf is the format of an object.
-func formatOf(s *source) Format {
-	if s.container != nil {
+func formatOf(s *Content) Format {
+	if s.Container != nil {
 		return FormatZVHD2
 	}
 	return FormatRaw
@@ -67,10 +110,12 @@ func (e *formatError) Unwrap() error { return e.foreign }
 // checkObject checks what a RAW object needs beside it, and storage classes.
 func (im *importer) checkObject(ctx context.Context, v *validation) error {
 	keys := im.keys()
-	im.plan.ObjectBytesMax = im.src.fileSize
-	im.res.ObjectBytes, im.res.ETag = im.src.fileSize, im.src.id.ETag
-	if c := im.src.container; c != nil {
-		im.res.DataBytes = min(c.Info().StoredBlocks*c.Info().BlockSize, im.src.size)
+	im.plan.ObjectBytesMax, im.res.ObjectBytes = im.src.FileSize(), im.src.FileSize()
+	if object, ok := im.src.in.ReaderAt.(*uploader.Object); ok {
+		im.res.ETag = object.Info().ETag
+	}
+	if c := im.src.Container; c != nil {
+		im.res.DataBytes = min(c.Info().StoredBlocks*c.Info().BlockSize, im.src.Size())
 	}
 	for i, key := range keys {
 		info, err := im.obs.HeadObject(ctx, im.img.Bucket, key)

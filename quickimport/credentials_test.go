@@ -147,7 +147,7 @@ func TestImportThroughAnExpiredToken(t *testing.T) {
 			n++ // each time others, as a provider of temporary credentials gives them
 			return quickimport.Credentials{AccessKey: srv.AccessKey(), SecretKey: srv.SecretKey(), Token: srv.Token(), Expires: time.Now().Add(time.Hour + time.Duration(n)*time.Second)}, nil
 		})
-		_, err := cloudClient(t, srv, quickimport.WithCredentials(p)).Import(t.Context(), realDisk, demo(srv.Bucket()))
+		_, err := cloudClient(t, srv, quickimport.WithCredentials(p)).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 		require.NoError(t, err, "request %d", nth)
 		require.Len(t, srv.Images(), 1)
 	}
@@ -203,8 +203,8 @@ func TestSecretsAreNowhere(t *testing.T) {
 				provider := quickimport.StaticCredentials(creds)
 				opts := append(srv.Options(), quickimport.WithCredentials(provider), quickimport.WithStateDir(dir), quickimport.WithSettleTime(0),
 					quickimport.WithPolling(time.Millisecond, 10*time.Millisecond),
-					quickimport.WithLogger(slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}))),
-					quickimport.WithProgress(func(e quickimport.Event) { fmt.Fprintf(out, "%+v %#v\n", e, e) }))
+					quickimport.WithLogger(slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}))))
+				show := quickimport.WithProgress(func(e quickimport.Event) { fmt.Fprintf(out, "%+v %#v\n", e, e) })
 				c, err := quickimport.New(opts...)
 				require.NoError(t, err)
 				say := func(vs ...any) {
@@ -218,9 +218,9 @@ func TestSecretsAreNowhere(t *testing.T) {
 						}
 					}
 				}
-				plan, perr := c.Plan(t.Context(), realDisk, demo(srv.Bucket()))
-				res, rerr := c.Import(t.Context(), realDisk, demo(srv.Bucket()))
-				report, derr := c.Doctor(t.Context(), srv.Bucket(), true)
+				plan, perr := c.Plan(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+				res, rerr := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()), show)
+				report, derr := c.Doctor(t.Context(), srv.Bucket(), quickimport.WithTrialImport())
 				say(c, opts, creds, &creds, []quickimport.Credentials{creds}, map[string]any{"c": creds}, provider, plan, perr, res, rerr, report, derr)
 				slog.New(slog.NewTextHandler(out, nil)).Info("credentials", "value", creds, "client", c)
 

@@ -7,9 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"path"
-	"path/filepath"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,6 +54,8 @@ func (r *DoctorReport) OK() bool {
 // doctor is one run of Doctor.
 type doctor struct {
 	*Client
+	trial          []ImportOption // nil: no image is made
+	opt            *importOptions // of the trial
 	bucket, prefix string
 	report         *DoctorReport
 	encrypted      bool
@@ -69,16 +69,37 @@ const doctorData = 2*uploader.MinPartSize + 1<<20
 
 // Doctor tries out, in a scratch prefix of a real bucket, what the documents
 // leave open and what depends on the installation, and says what follows from
-// each finding. With tryImport it also makes a small data disk image in the
-// client's format and removes it. It removes everything that it has made; an
-// error is only what kept it from that, or the end of ctx.
-func (c *Client) Doctor(ctx context.Context, bucket string, tryImport bool) (*DoctorReport, error) {
+// each finding. [WithTrialImport] has it make and remove a small image as well.
+// It removes everything that it has made; an error is only what kept it from
+// that, an option that cannot be used, or the end of ctx.
+func (c *Client) Doctor(ctx context.Context, bucket string, opts ...DoctorOption) (*DoctorReport, error) {
 	d := &doctor{Client: c, bucket: bucket, prefix: "fastimage-doctor/" + uuid.NewString() + "/"}
 	d.report = &DoctorReport{Bucket: bucket, Prefix: d.prefix}
-	err := d.run(ctx, tryImport)
+	for _, opt := range opts {
+		if err := opt(d); err != nil {
+			return d.report, err
+		}
+	}
+	err := d.run(ctx, d.opt != nil)
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	return d.report, errors.Join(err, wrap("doctor", d.cleanUp(clean)))
+}
+
+// A DoctorOption configures [Client.Doctor].
+type DoctorOption func(*doctor) error
+
+// WithTrialImport makes Doctor import a small data disk with these options, and
+// remove the image again. The options are those of [Client.Import] that concern
+// the upload, such as [WithFormat]. Default: no image is made.
+func WithTrialImport(opts ...ImportOption) DoctorOption {
+	return func(d *doctor) (err error) {
+		d.trial = opts
+		if d.opt, err = newImportOptions(opts); err != nil {
+			return err
+		}
+		return d.opt.only("a trial import", "WithFormat", "WithLevel", "WithWorkers", "WithConcurrency", "WithPartSize", "WithBitmapLayout", "WithRemoteVerification")
+	}
 }
 
 func (d *doctor) run(ctx context.Context, tryImport bool) error {
@@ -91,7 +112,7 @@ func (d *doctor) run(ctx context.Context, tryImport bool) error {
 		d.checkDigest(ctx)
 		d.checkCopy(ctx)
 		d.checkMultipart(ctx)
-		if ranges := d.checkRanges(ctx); tryImport && !ranges && d.o.verify && d.o.format == FormatZVHD2 {
+		if ranges := d.checkRanges(ctx); tryImport && !ranges && d.opt.verify && d.opt.format == FormatZVHD2 {
 			d.add("import", FindingFails, "not tried, since it could not be read back", "switch the verification of uploads off")
 		} else if tryImport && ctx.Err() == nil {
 			d.checkImport(ctx)
@@ -300,23 +321,14 @@ func (d *doctor) checkImport(ctx context.Context) {
 		}
 		return
 	}
-	d.holds(name, fmt.Sprintf("%s image %s active after %.1f s", d.o.format, res.ImageID, time.Since(began).Seconds()))
+	d.holds(name, fmt.Sprintf("%s image %s active after %.1f s", d.opt.format, res.ImageID, time.Since(began).Seconds()))
 }
 
 func (d *doctor) tryImport(ctx context.Context) (*Result, error) {
-	dir, err := os.MkdirTemp("", "fastimage-doctor-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "disk.raw")
-	if err := os.WriteFile(file, doctorBytes(), 0o600); err != nil {
-		return nil, err
-	}
-	o := *d.o // nothing is kept, and the image is waited for
-	o.store, o.mfFile, o.wait, o.awaitActive, o.deleteObject, o.progress, o.source = nil, "", true, true, false, nil, nil
-	c := &Client{o: &o, http: d.http, obs: d.obs, creds: d.creds, project: d.knownProject(Credentials{})}
-	return c.Import(ctx, file, Image{Name: d.image, Type: TypeData, Bucket: d.bucket, Key: d.prefix + "disk." + string(o.format)})
+	// A source without an identity is not recorded.
+	disk := Disk(bytes.NewReader(doctorBytes()), doctorData, SourceInfo{Name: "trial disk"})
+	img := Image{Name: d.image, Type: TypeData, Bucket: d.bucket, Key: d.prefix + "disk." + string(d.opt.format)}
+	return d.Import(ctx, disk, img, d.trial...)
 }
 
 // cleanUp removes images, objects and unfinished uploads.

@@ -45,7 +45,7 @@ func TestDoctorFindsTheVariants(t *testing.T) {
 				t.Parallel()
 				srv := imstest.NewServer(t, imstest.WithVariants(tt.variants...))
 				c := cloudClient(t, srv, quickimport.WithFormat(format))
-				report, err := c.Doctor(t.Context(), srv.Bucket(), true)
+				report, err := c.Doctor(t.Context(), srv.Bucket(), quickimport.WithTrialImport(c.opts...))
 				require.NoError(t, err)
 				want := map[string]quickimport.Finding{}
 				for _, check := range []string{"project", "signature", "quota", "bucket", "region", "bucket class", "put", "object class", "default encryption", "etag",
@@ -66,7 +66,7 @@ func TestDoctorFindsTheVariants(t *testing.T) {
 				if !tt.imports { // as the doctor advises
 					c = cloudClient(t, srv, quickimport.WithFormat(format), quickimport.WithRemoteVerification(false))
 				}
-				res, err := c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+				res, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 				require.NoError(t, err)
 				require.Equal(t, diskHash(t, open(t, realDisk)), objectDisk(t, srv, res.Key))
 				require.Len(t, srv.Images(), 1)
@@ -83,7 +83,7 @@ func TestDoctorFindsWhatFails(t *testing.T) {
 	tests := map[string]struct {
 		bucket string
 		fault  *imstest.Fault
-		opts   []quickimport.Option
+		opts   []any
 		quota  int
 		check  string
 	}{
@@ -95,11 +95,11 @@ func TestDoctorFindsWhatFails(t *testing.T) {
 		"bucket of a class":    {"coldstore", nil, nil, 9, "bucket class"},
 		"quota used up":        {"images", nil, nil, 0, "quota"},
 		"image service denied": {"images", &ims, nil, 9, "signature"},
-		"no credentials":       {"images", nil, []quickimport.Option{quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{}))}, 9, "project"},
-		"wrong secret": {"images", nil, []quickimport.Option{quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{
+		"no credentials":       {"images", nil, []any{quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{}))}, 9, "project"},
+		"wrong secret": {"images", nil, []any{quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{
 			AccessKey: imstest.DefaultAccessKey, SecretKey: "wrong"}))}, 9, "signature"},
-		"a token alone": {"images", nil, []quickimport.Option{quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{Token: imstest.DefaultToken}))}, 9, "bucket"},
-		"provider fails": {"images", nil, []quickimport.Option{quickimport.WithCredentials(quickimport.CredentialsFunc(func(context.Context) (quickimport.Credentials, error) {
+		"a token alone": {"images", nil, []any{quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{Token: imstest.DefaultToken}))}, 9, "bucket"},
+		"provider fails": {"images", nil, []any{quickimport.WithCredentials(quickimport.CredentialsFunc(func(context.Context) (quickimport.Credentials, error) {
 			return quickimport.Credentials{}, quickimport.ErrNoCredentials
 		}))}, 9, "credentials"},
 	}
@@ -112,7 +112,7 @@ func TestDoctorFindsWhatFails(t *testing.T) {
 			if tt.fault != nil {
 				srv.Fail(*tt.fault)
 			}
-			report, err := cloudClient(t, srv, tt.opts...).Doctor(t.Context(), tt.bucket, true)
+			report, err := cloudClient(t, srv, tt.opts...).Doctor(t.Context(), tt.bucket, quickimport.WithTrialImport())
 			require.NoError(t, err)
 			require.Equal(t, quickimport.FindingFails, findings(report)[tt.check], "%+v", report.Checks)
 			require.False(t, report.OK())
@@ -131,7 +131,7 @@ func TestDoctorFindsWhatFails(t *testing.T) {
 func TestDoctorCancelled(t *testing.T) {
 	t.Parallel()
 	srv := imstest.NewServer(t)
-	_, err := cloudClient(t, srv).Doctor(t.Context(), srv.Bucket(), true)
+	_, err := cloudClient(t, srv).Doctor(t.Context(), srv.Bucket(), quickimport.WithTrialImport())
 	require.NoError(t, err)
 	requests := len(srv.Requests())
 	require.Greater(t, requests, 30)
@@ -146,7 +146,7 @@ func TestDoctorCancelled(t *testing.T) {
 			}
 			return resp, err
 		})))
-		report, err := c.Doctor(ctx, srv.Bucket(), true)
+		report, err := c.Doctor(ctx, srv.Bucket(), quickimport.WithTrialImport(c.opts...))
 		if ctx.Err() != nil && err != nil {
 			require.ErrorIs(t, err, context.Canceled)
 		}
@@ -160,7 +160,7 @@ func TestDoctorCancelled(t *testing.T) {
 func TestDoctorAfterALostAnswer(t *testing.T) {
 	srv := imstest.NewServer(t)
 	srv.Fail(imstest.Fault{Service: imstest.IMS, Method: http.MethodPost, Drop: true})
-	report, err := cloudClient(t, srv).Doctor(t.Context(), srv.Bucket(), true)
+	report, err := cloudClient(t, srv).Doctor(t.Context(), srv.Bucket(), quickimport.WithTrialImport())
 	require.NoError(t, err)
 	require.Equal(t, quickimport.FindingHolds, findings(report)["import"])
 	nothingLeft(t, srv)

@@ -41,6 +41,12 @@ var (
 	// ErrImageFailed: the job succeeded and its image did not become active. A job
 	// that fails is a [*JobError].
 	ErrImageFailed = errors.New("the image was not made")
+	// ErrOption: the error is an [*OptionError].
+	ErrOption = errors.New("option cannot be used")
+	// ErrSizeRequired: a RAW [Stream] was given without its size.
+	ErrSizeRequired = errors.New("the size of a RAW stream is required")
+	// ErrStreamUsed: a [Stream] was opened again after it had been read.
+	ErrStreamUsed = errors.New("the stream has been read already")
 	// ErrProtocol: a service answered what it should not, or an object is not what
 	// was written.
 	ErrProtocol = errors.New("unexpected answer")

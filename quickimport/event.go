@@ -28,12 +28,6 @@ type Event struct {
 	Percent int   // 0 to 100, in PhaseJob
 }
 
-func (c *Client) emit(e Event) {
-	if c.o.progress != nil {
-		c.o.progress(e)
-	}
-}
-
 // eventState joins what the encoder and the uploader report, so that the
 // caller sees one event at a time.
 type eventState struct {

@@ -44,7 +44,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	res, err := c.Import(context.Background(), "../testdata/disk.raw", quickimport.Image{
+	res, err := c.Import(context.Background(), quickimport.File("../testdata/disk.raw"), quickimport.Image{
 		Name: "web-1", OSVersion: "Debian GNU/Linux 12 64bit", Bucket: "images",
 	})
 	if err != nil {
@@ -67,14 +67,14 @@ func ExampleClient_Plan() {
 	srv, c := testCloud()
 	defer srv.Close()
 	img := quickimport.Image{Name: "web-1", OSVersion: "Debian GNU/Linux 12 64bit", Bucket: "images"}
-	plan, err := c.Plan(context.Background(), "../testdata/disk.raw", img)
+	plan, err := c.Plan(context.Background(), quickimport.File("../testdata/disk.raw"), img)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(plan.Source.Format, plan.Source.DiskBytes>>20, "MiB to", plan.Key, "- min disk", plan.MinDisk, "GB")
 
 	img.Bucket, img.Tags = "no-such-bucket", []string{"no dot"}
-	_, err = c.Plan(context.Background(), "../testdata/disk.raw", img)
+	_, err = c.Plan(context.Background(), quickimport.File("../testdata/disk.raw"), img)
 	var refused *quickimport.ValidationError
 	if errors.As(err, &refused) {
 		for _, p := range refused.Problems {
@@ -92,15 +92,15 @@ func ExampleClient_Plan() {
 func ExampleWithProgress() {
 	var mu sync.Mutex
 	last := map[quickimport.Phase]quickimport.Event{}
-	srv, c := testCloud(quickimport.WithProgress(func(e quickimport.Event) {
+	srv, c := testCloud()
+	defer srv.Close()
+	_, err := c.Import(context.Background(), quickimport.File("../testdata/disk.raw"), quickimport.Image{
+		Name: "web-1", OSVersion: "Debian GNU/Linux 12 64bit", Bucket: "images",
+	}, quickimport.WithProgress(func(e quickimport.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		last[e.Phase] = e
 	}))
-	defer srv.Close()
-	_, err := c.Import(context.Background(), "../testdata/disk.raw", quickimport.Image{
-		Name: "web-1", OSVersion: "Debian GNU/Linux 12 64bit", Bucket: "images",
-	})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -123,14 +123,14 @@ func ExampleWithStateDir() {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // the process is interrupted
-	_, err = c.Import(ctx, "../testdata/disk.raw", img)
+	_, err = c.Import(ctx, quickimport.File("../testdata/disk.raw"), img)
 	fmt.Println(errors.Is(err, context.Canceled))
 
-	first, err := c.Import(context.Background(), "../testdata/disk.raw", img)
+	first, err := c.Import(context.Background(), quickimport.File("../testdata/disk.raw"), img)
 	if err != nil {
 		log.Fatal(err)
 	}
-	again, err := c.Import(context.Background(), "../testdata/disk.raw", img)
+	again, err := c.Import(context.Background(), quickimport.File("../testdata/disk.raw"), img)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -163,13 +163,13 @@ func ExampleWithCredentials() {
 // An object that is in the bucket already becomes an image, in two steps: the
 // job is followed apart.
 func ExampleClient_Create() {
-	srv, c := testCloud(quickimport.WithWait(false))
+	srv, c := testCloud()
 	defer srv.Close()
 	ctx := context.Background()
 	upload(ctx, srv, "disks/web.zvhd2")
 	res, err := c.Create(ctx, quickimport.Image{
 		Name: "web-1", OSVersion: "Debian GNU/Linux 12 64bit", Bucket: "images", Key: "disks/web.zvhd2",
-	})
+	}, quickimport.WithWait(false))
 	if err != nil {
 		log.Fatal(err)
 	}

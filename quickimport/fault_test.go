@@ -29,7 +29,7 @@ func TestImportOfADamagedObjectFailsAndLeavesNothing(t *testing.T) {
 			require.NoError(t, srv.PutObject(srv.Bucket(), "demo-1.zvhd2", strings.NewReader(string(object))))
 		}
 	}))
-	_, err := c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+	_, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	var failed *quickimport.JobError
 	require.ErrorAs(t, err, &failed)
 	require.NotEmpty(t, failed.Job.ErrorCode)
@@ -54,7 +54,7 @@ func TestImportThroughFaultsOfTheImageService(t *testing.T) {
 			t.Parallel()
 			srv := imstest.NewServer(t)
 			srv.Fail(fault)
-			res, err := cloudClient(t, srv).Import(t.Context(), realDisk, demo(srv.Bucket()))
+			res, err := cloudClient(t, srv).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 			require.NoError(t, err)
 			require.Len(t, srv.Images(), 1)
 			require.Equal(t, res.ImageID, srv.Images()[0].ID)
@@ -68,7 +68,7 @@ func TestImportWhenTheImageServiceNeverRecovers(t *testing.T) {
 	t.Parallel()
 	srv := imstest.NewServer(t)
 	srv.Fail(imstest.Fault{Service: imstest.IMS, Method: http.MethodPost, Status: 500, Count: -1})
-	_, err := cloudClient(t, srv).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	_, err := cloudClient(t, srv).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	var api *quickimport.APIError
 	require.ErrorAs(t, err, &api)
 	require.Equal(t, 500, api.StatusCode)
@@ -81,7 +81,7 @@ func TestImportWhenTheImageServiceNeverRecovers(t *testing.T) {
 func TestImportWhenTheAnswerIsLost(t *testing.T) {
 	srv := imstest.NewServer(t)
 	srv.Fail(imstest.Fault{Service: imstest.IMS, Method: http.MethodPost, Drop: true})
-	res, err := cloudClient(t, srv).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	res, err := cloudClient(t, srv).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.Len(t, srv.Images(), 1)
 	require.Equal(t, srv.Images()[0].ID, res.ImageID)
@@ -97,17 +97,17 @@ func TestImportWhenTheOutcomeIsUnknown(t *testing.T) {
 	state := quickimport.WithStateDir(t.TempDir())
 	settle := quickimport.WithSettleTime(20 * time.Millisecond)
 	for range 2 { // the second run finds the record and still sends nothing
-		_, err := cloudClient(t, srv, state, settle).Import(t.Context(), realDisk, demo(srv.Bucket()))
+		_, err := cloudClient(t, srv, state, settle).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 		require.ErrorIs(t, err, quickimport.ErrUncertain)
 		require.ErrorContains(t, err, "was kept")
 		require.Empty(t, srv.Jobs())
 		require.Len(t, srv.Objects(srv.Bucket()), 1)
 	}
-	res, err := cloudClient(t, srv, state, quickimport.WithResubmit()).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	res, err := cloudClient(t, srv, state, quickimport.WithResubmit()).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.Len(t, srv.Images(), 1)
 
-	again, err := cloudClient(t, srv, state).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	again, err := cloudClient(t, srv, state).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err, "an import that has ended gives its result again")
 	require.Equal(t, res.ImageID, again.ImageID)
 	require.Len(t, srv.Images(), 1)
@@ -125,7 +125,7 @@ func TestImportSourceThatChangesIsRefused(t *testing.T) {
 			require.NoError(t, os.Truncate(name, int64(len(data))+512))
 		}
 	}))
-	_, err = c.Import(t.Context(), name, demo(srv.Bucket()))
+	_, err = c.Import(t.Context(), quickimport.File(name), demo(srv.Bucket()))
 	require.ErrorContains(t, err, "changed")
 	nothingLeft(t, srv)
 }
@@ -170,7 +170,7 @@ func TestImportThroughRandomFaults(t *testing.T) {
 		}
 		img := demo(srv.Bucket())
 		img.Name = fmt.Sprintf("faulty-%d", i)
-		res, err := cloudClient(t, srv).Import(t.Context(), realDisk, img)
+		res, err := cloudClient(t, srv).Import(t.Context(), quickimport.File(realDisk), img)
 		require.NoError(t, err, "import %d", i)
 		require.NotEmpty(t, res.ImageID)
 	}

@@ -1,12 +1,16 @@
 package quickimport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
+	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -46,10 +50,11 @@ const standardClass = "STANDARD"
 // importer is one run of Import, Plan or Create.
 type importer struct {
 	*Client
+	opt     *importOptions
 	img     Image
 	format  Format // of the object
 	object  bool   // the source is an object that is in the bucket already
-	src     *source
+	src     *Content
 	mf      *bitmapFile // of a RAW object, once it is made
 	plan    *Plan
 	res     *Result
@@ -59,18 +64,17 @@ type importer struct {
 	objects []string // keys that the import has put into the bucket
 }
 
-// Import makes a private image of the disk image in the file or block device
-// filename: it checks what can be checked (see [Client.Plan]), sends the disk
-// in the client's format in one pass, reads the object back, asks for the
-// image and follows the job until the image is usable. A ZVHD2 file goes up as
-// it is.
+// Import makes a private image of a disk image: it checks what can be checked
+// (see [Client.Plan]), converts and uploads the disk in one pass, reads the
+// object back, asks for the image and follows the job until the image is
+// usable. A ZVHD2 file is uploaded as it is.
 //
 // An import that fails for certain removes the objects it has uploaded. They
 // stay when the outcome cannot be known ([ErrUncertain]), when the job still
-// runs, and when the import is durable ([WithStateDir]): then the same call
-// goes on where it was.
-func (c *Client) Import(ctx context.Context, filename string, img Image) (*Result, error) {
-	im, release, err := c.begin(ctx, filename, img)
+// runs, and when the import is durable ([WithStateDir], and a source with an
+// identity): then the same call resumes it.
+func (c *Client) Import(ctx context.Context, source Source, img Image, opts ...ImportOption) (*Result, error) {
+	im, release, err := c.begin(ctx, source, img, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -78,15 +82,43 @@ func (c *Client) Import(ctx context.Context, filename string, img Image) (*Resul
 }
 
 // begin opens the source and the record of an import.
-func (c *Client) begin(ctx context.Context, filename string, img Image) (*importer, func() error, error) {
-	src, err := c.openSource(ctx, filename)
-	if err != nil {
-		if img.Key == "" {
-			img.Key = defaultKey(img.Name, c.o.format)
-		}
-		return nil, nil, refused("file", filename, img, err)
+func (c *Client) begin(ctx context.Context, source Source, img Image, opts []ImportOption) (*importer, func() error, error) {
+	o, err := newImportOptions(opts)
+	if err == nil {
+		err = o.check(c.o.store != nil)
 	}
-	return c.open(ctx, &importer{Client: c, src: src, format: c.o.format}, img)
+	if err != nil {
+		return nil, nil, err
+	}
+	src, err := openContent(ctx, c, source, o.source)
+	switch {
+	case source == nil || errors.Is(err, fs.ErrInvalid) || errors.Is(err, ErrStreamUsed) || ctx.Err() != nil:
+		err = wrap("source", cmp.Or(ctx.Err(), err))
+	case err != nil:
+		if img.Key == "" {
+			img.Key = defaultKey(img.Name, o.format)
+		}
+		err = refused("file", source.Name(), img, err)
+	case src.Format() == rawimage.FormatZVHD:
+		err = refused("file", source.Name(), img, &anyimage.UnsupportedError{Name: source.Name(), Format: rawimage.FormatZVHD})
+	default:
+		err = o.checkSource(src)
+	}
+	if err != nil {
+		if src != nil {
+			err = errors.Join(err, src.Close())
+		}
+		return nil, nil, err
+	}
+	return c.open(ctx, &importer{Client: c, opt: o, src: src, format: o.format}, img)
+}
+
+// checkSource refuses options that have no effect for a source.
+func (o *importOptions) checkSource(src *Content) error {
+	if o.format == FormatZVHD2 && src.format == rawimage.FormatZVHD2 {
+		return o.without("", "has no effect for a ZVHD2 file, which is uploaded as it is", "WithLevel", "WithWorkers")
+	}
+	return nil
 }
 
 // refused joins what keeps a source from being opened, if anything, with what is
@@ -105,15 +137,14 @@ func refused(field, name string, img Image, err error) error {
 }
 
 func (c *Client) open(ctx context.Context, im *importer, img Image) (_ *importer, _ func() error, err error) {
-	im.started, im.events = time.Now(), &eventState{emit: c.emit}
+	im.started, im.events = time.Now(), &eventState{emit: im.opt.progress}
 	im.img = im.complete(img)
 	unlock, err := im.openJournal(ctx)
 	if err != nil {
-		im.src.close()
-		return nil, nil, err
+		return nil, nil, errors.Join(err, im.src.Close())
 	}
 	im.res = im.journal.rec.Result
-	return im, func() error { im.src.close(); return unlock() }, nil
+	return im, func() error { return errors.Join(im.src.Close(), unlock()) }, nil
 }
 
 func (im *importer) finish(ctx context.Context, release func() error) (_ *Result, err error) {
@@ -131,7 +162,7 @@ func (im *importer) complete(img Image) Image {
 		img.Key = defaultKey(img.Name, im.format)
 	}
 	if img.MinDisk == 0 {
-		img.MinDisk = img.defaultMinDisk(im.src.size)
+		img.MinDisk = img.defaultMinDisk(im.src.Size())
 	}
 	return img
 }
@@ -178,7 +209,7 @@ func (im *importer) steps() []step {
 		steps = append(steps, step{PhaseUpload, stageUploaded, im.upload}, step{PhaseVerify, stageVerified, im.verifyRemote})
 	}
 	steps = append(steps, step{PhaseCreate, stageSubmitted, im.create})
-	if im.o.wait {
+	if im.opt.wait {
 		steps = append(steps, step{PhaseJob, stageFinished, im.follow})
 	}
 	return steps

@@ -23,11 +23,40 @@ import (
 
 const realDisk = "../testdata/disk.raw"
 
-func cloudClient(t *testing.T, srv *imstest.Server, opts ...quickimport.Option) *quickimport.Client {
+// testImporter is a client with options that each of its imports has.
+type testImporter struct {
+	*quickimport.Client
+	opts []quickimport.ImportOption
+}
+
+func (c testImporter) Import(ctx context.Context, src quickimport.Source, img quickimport.Image) (*quickimport.Result, error) {
+	return c.Client.Import(ctx, src, img, c.opts...)
+}
+
+func (c testImporter) Plan(ctx context.Context, src quickimport.Source, img quickimport.Image) (*quickimport.Plan, error) {
+	return c.Client.Plan(ctx, src, img, c.opts...)
+}
+
+// cloudClient makes a client of the test cloud: an Option is the client's, an
+// ImportOption that of its imports.
+func cloudClient(t testing.TB, srv *imstest.Server, opts ...any) testImporter {
 	t.Helper()
-	opts = append([]quickimport.Option{quickimport.WithPolling(time.Millisecond, 20*time.Millisecond)}, opts...)
-	c, err := quickimport.New(append(srv.Options(), opts...)...)
+	of := append(srv.Options(), quickimport.WithPolling(time.Millisecond, 20*time.Millisecond))
+	var c testImporter
+	for _, o := range opts {
+		switch o := o.(type) {
+		case quickimport.Option:
+			of = append(of, o)
+		case quickimport.ImportOption:
+			c.opts = append(c.opts, o)
+		default:
+			require.Fail(t, "not an option", "%T", o)
+		}
+	}
+	var err error
+	c.Client, err = quickimport.New(of...)
 	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
 	return c
 }
 
@@ -66,7 +95,7 @@ func TestImportZVHD2(t *testing.T) {
 			last = e
 		}
 	}))
-	res, err := c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+	res, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.Equal(t, "demo-1.zvhd2", res.Key)
 	require.Len(t, srv.Images(), 1)
@@ -87,7 +116,7 @@ func TestImportZVHD2(t *testing.T) {
 	require.Equal(t, res.WireBytes, last.Sent)
 	require.Equal(t, res.SourceBytes, zr.Size())
 
-	_, err = c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+	_, err = c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.ErrorIs(t, err, quickimport.ErrNameTaken)
 }
 
@@ -96,7 +125,7 @@ func TestImportRaw(t *testing.T) {
 	c := cloudClient(t, srv, quickimport.WithFormat(quickimport.FormatRaw))
 	img := demo(srv.Bucket())
 	img.Key = "images/demo.raw"
-	res, err := c.Import(t.Context(), realDisk, img)
+	res, err := c.Import(t.Context(), quickimport.File(realDisk), img)
 	require.NoError(t, err)
 	object, err := srv.ReadObject(res.Bucket, res.Key)
 	require.NoError(t, err)
@@ -115,7 +144,7 @@ func TestImportManyParts(t *testing.T) {
 	clear(data[8<<20 : 20<<20])
 	require.NoError(t, os.WriteFile(name, data, 0o600))
 	srv := imstest.NewServer(t)
-	res, err := cloudClient(t, srv, quickimport.WithPartSize(5<<20), quickimport.WithConcurrency(3)).Import(t.Context(), name, demo(srv.Bucket()))
+	res, err := cloudClient(t, srv, quickimport.WithPartSize(5<<20), quickimport.WithConcurrency(3)).Import(t.Context(), quickimport.File(name), demo(srv.Bucket()))
 	require.NoError(t, err)
 	object, err := srv.ReadObject(res.Bucket, res.Key)
 	require.NoError(t, err)
@@ -157,7 +186,7 @@ func TestImportRefusedBeforeAnythingIsSent(t *testing.T) {
 			if tt.edit != nil {
 				tt.edit(&img)
 			}
-			_, err := cloudClient(t, srv).Import(t.Context(), tt.file, img)
+			_, err := cloudClient(t, srv).Import(t.Context(), quickimport.File(tt.file), img)
 			require.Error(t, err)
 			if tt.is != nil {
 				require.ErrorIs(t, err, tt.is)
@@ -187,7 +216,7 @@ func cutShort(t *testing.T) string {
 func TestImportWithWrongCredentials(t *testing.T) {
 	srv := imstest.NewServer(t)
 	wrong := quickimport.StaticCredentials(quickimport.Credentials{AccessKey: srv.AccessKey(), SecretKey: "wrong-secret"})
-	_, err := cloudClient(t, srv, quickimport.WithCredentials(wrong)).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	_, err := cloudClient(t, srv, quickimport.WithCredentials(wrong)).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.ErrorIs(t, err, quickimport.ErrAuthentication)
 	require.NotContains(t, err.Error(), "wrong-secret")
 	nothingLeft(t, srv)
@@ -198,12 +227,12 @@ func TestImportKeepsAnObjectThatIsThere(t *testing.T) {
 	c := cloudClient(t, srv)
 	img := demo(srv.Bucket())
 	img.Key = "k.zvhd2"
-	_, err := c.Import(t.Context(), realDisk, img)
+	_, err := c.Import(t.Context(), quickimport.File(realDisk), img)
 	require.NoError(t, err)
 	img.Name = "demo 2"
-	_, err = c.Import(t.Context(), realDisk, img)
+	_, err = c.Import(t.Context(), quickimport.File(realDisk), img)
 	require.ErrorIs(t, err, quickimport.ErrObjectExists)
-	_, err = cloudClient(t, srv, quickimport.WithOverwrite()).Import(t.Context(), realDisk, img)
+	_, err = cloudClient(t, srv, quickimport.WithOverwrite()).Import(t.Context(), quickimport.File(realDisk), img)
 	require.NoError(t, err)
 }
 
@@ -215,7 +244,7 @@ func TestImportCancelled(t *testing.T) {
 			cancel()
 		}
 	}))
-	_, err := c.Import(ctx, realDisk, demo(srv.Bucket()))
+	_, err := c.Import(ctx, quickimport.File(realDisk), demo(srv.Bucket()))
 	require.ErrorIs(t, err, context.Canceled)
 	nothingLeft(t, srv)
 }

@@ -78,9 +78,16 @@ func (c *Client) Job(ctx context.Context, id string) (*Job, error) {
 
 // WaitJob follows a job to its end: success with an image id, or a
 // [*JobError]. When ctx ends first the job goes on in the cloud, and the error
-// says so. Each look is reported as an event of [PhaseJob].
-func (c *Client) WaitJob(ctx context.Context, id string) (*Job, error) {
-	return c.waitJob(ctx, id, func(percent int) { c.emit(Event{Phase: PhaseJob, Percent: percent}) })
+// says so. [WithProgress] is the only option: each poll is an event of [PhaseJob].
+func (c *Client) WaitJob(ctx context.Context, id string, opts ...ImportOption) (*Job, error) {
+	o, err := newImportOptions(opts)
+	if err == nil {
+		err = o.only("WaitJob", "WithProgress")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.waitJob(ctx, id, func(percent int) { o.progress(Event{Phase: PhaseJob, Percent: percent}) })
 }
 
 func (c *Client) waitJob(ctx context.Context, id string, report func(percent int)) (*Job, error) {

@@ -61,18 +61,18 @@ func TestImportWhoseJobFails(t *testing.T) {
 				t.Parallel()
 				srv := imstest.NewServer(t)
 				srv.Fail(imstest.Fault{Service: imstest.IMS, Method: http.MethodPost, JobCode: code, JobReason: reason})
-				var opts []quickimport.Option
+				var opts []any
 				if durable {
 					opts = append(opts, quickimport.WithStateDir(t.TempDir()))
 				}
 				c := cloudClient(t, srv, opts...)
-				_, err := c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+				_, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 				var failed *quickimport.JobError
 				require.ErrorAs(t, err, &failed)
 				require.Equal(t, []string{code, reason}, []string{failed.Job.ErrorCode, failed.Job.FailReason})
 				require.ErrorContains(t, err, failed.Job.ID)
 				nothingLeft(t, srv)
-				_, err = c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+				_, err = c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 				require.NoError(t, err)
 				require.Len(t, srv.Images(), 1)
 			})
@@ -88,13 +88,12 @@ func TestWaitJobPassesOnWhatTheServiceSays(t *testing.T) {
 	}
 	var n atomic.Int32
 	var percents []int
-	c := testClient(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, answers[n.Add(1)-1]) },
-		quickimport.WithProgress(func(e quickimport.Event) { percents = append(percents, e.Percent) }))
+	c := testClient(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, answers[n.Add(1)-1]) })
 	job, err := c.Job(t.Context(), "j1")
 	require.NoError(t, err)
 	require.Equal(t, quickimport.JobStatus("QUEUED_SOMEWHERE"), job.Status)
 	n.Store(0)
-	job, err = c.WaitJob(t.Context(), "j1")
+	job, err = c.WaitJob(t.Context(), "j1", quickimport.WithProgress(func(e quickimport.Event) { percents = append(percents, e.Percent) }))
 	require.NoError(t, err)
 	require.Equal(t, "i1", job.Entities.ImageID)
 	require.Equal(t, 0, percents[0])
@@ -171,22 +170,22 @@ func TestAwaitActive(t *testing.T) {
 	}
 	tests := map[string]struct {
 		list []string
-		opts []quickimport.Option
+		opts []any
 		is   error
 	}{
 		"at once":           {[]string{"active"}, nil, nil},
 		"after a while":     {[]string{"", "queued", "saving", "503", "something-new", "active"}, nil, nil},
 		"killed":            {[]string{"queued", "killed"}, nil, quickimport.ErrImageFailed},
 		"deleted":           {[]string{"queued", "deleted"}, nil, quickimport.ErrImageFailed},
-		"never listed":      {[]string{""}, []quickimport.Option{quickimport.WithSettleTime(20 * time.Millisecond)}, quickimport.ErrNotFound},
-		"not waited for":    {[]string{"killed"}, []quickimport.Option{quickimport.WithAwaitActive(false)}, nil},
-		"no job waited for": {[]string{"killed"}, []quickimport.Option{quickimport.WithWait(false)}, nil},
+		"never listed":      {[]string{""}, []any{quickimport.WithSettleTime(20 * time.Millisecond)}, quickimport.ErrNotFound},
+		"not waited for":    {[]string{"killed"}, []any{quickimport.WithAwaitActive(false)}, nil},
+		"no job waited for": {[]string{"killed"}, []any{quickimport.WithWait(false)}, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			srv := imstest.NewServer(t)
 			opts := append(tt.opts, quickimport.WithTransport(statuses(t, srv, tt.list...)))
-			_, err := cloudClient(t, srv, opts...).Import(t.Context(), realDisk, demo(srv.Bucket()))
+			_, err := cloudClient(t, srv, opts...).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 			if tt.is == nil {
 				require.NoError(t, err)
 			} else {

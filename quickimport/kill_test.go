@@ -42,17 +42,17 @@ func runChild(spec string) int {
 	var c childImport
 	err := json.Unmarshal([]byte(spec), &c)
 	if err == nil {
-		opts := []quickimport.Option{quickimport.WithSettleTime(100 * time.Millisecond)}
+		opts := []quickimport.ImportOption{quickimport.WithFormat(c.Format)}
 		if c.Resubmit {
 			opts = append(opts, quickimport.WithResubmit())
 		}
 		var client *quickimport.Client
-		client, err = quickimport.New(append(opts, quickimport.WithRegion(c.Region), quickimport.WithIMSEndpoint(c.IMS),
-			quickimport.WithOBSEndpoint(c.OBS), quickimport.WithIAMEndpoint(c.IAM), quickimport.WithStateDir(c.State), quickimport.WithFormat(c.Format),
+		client, err = quickimport.New(quickimport.WithSettleTime(100*time.Millisecond), quickimport.WithRegion(c.Region), quickimport.WithIMSEndpoint(c.IMS),
+			quickimport.WithOBSEndpoint(c.OBS), quickimport.WithIAMEndpoint(c.IAM), quickimport.WithStateDir(c.State),
 			quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{AccessKey: c.AK, SecretKey: c.SK})),
-			quickimport.WithPolling(time.Millisecond, 10*time.Millisecond))...)
+			quickimport.WithPolling(time.Millisecond, 10*time.Millisecond))
 		if err == nil {
-			_, err = client.Import(context.Background(), c.File, quickimport.Image{Name: c.Name, OSVersion: "Debian GNU/Linux 12 64bit", Bucket: c.Bucket})
+			_, err = client.Import(context.Background(), quickimport.File(c.File), quickimport.Image{Name: c.Name, OSVersion: "Debian GNU/Linux 12 64bit", Bucket: c.Bucket}, opts...)
 		}
 	}
 	if err != nil {

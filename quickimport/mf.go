@@ -24,12 +24,12 @@ type bitmapFile struct {
 // checkMF checks the caller's bitmap file against the disk, before anything is
 // sent: one that calls a block empty which holds data would lose that data.
 func (im *importer) checkMF(ctx context.Context, v *validation) error {
-	if im.o.mfFile == "" {
+	if im.opt.bitmapFile == "" {
 		return nil
 	}
 	err := im.makeMF(ctx)
 	if lost := (*mfError)(nil); errors.As(err, &lost) {
-		v.problem("mf", im.o.mfFile, lost)
+		v.problem("mf", im.opt.bitmapFile, lost)
 		return nil
 	}
 	return err
@@ -50,15 +50,15 @@ func (im *importer) makeMF(ctx context.Context) error {
 		return nil
 	}
 	layout := bitmap.DefaultLayout()
-	if im.o.mfLayout != nil {
-		layout = *im.o.mfLayout
+	if im.opt.bitmapLayout != nil {
+		layout = *im.opt.bitmapLayout
 	}
-	disk, err := bitmap.Scan(ctx, im.src.image, im.src.size, bitmap.WithBlockSize(layout.BlockSize))
+	disk, err := bitmap.Scan(ctx, im.src.image, im.src.Size(), bitmap.WithBlockSize(layout.BlockSize))
 	if err != nil {
 		return wrap("source", err)
 	}
 	mf := &bitmapFile{data: disk.DataBytes()}
-	if im.o.mfFile != "" {
+	if im.opt.bitmapFile != "" {
 		mf.bytes, err = im.checkedMF(disk, layout)
 	} else {
 		var b bytes.Buffer
@@ -74,16 +74,16 @@ func (im *importer) makeMF(ctx context.Context) error {
 // checkedMF reads the caller's bitmap file and refuses one that does not cover
 // the disk, as far as its layout is known.
 func (im *importer) checkedMF(disk *bitmap.Bitmap, layout bitmap.Layout) ([]byte, error) {
-	mf, err := readMF(im.o.mfFile)
+	mf, err := readMF(im.opt.bitmapFile)
 	if err != nil {
 		return nil, err
 	}
 	given, err := bitmap.Decode(bytes.NewReader(mf), disk.Size(), layout)
-	if err != nil && im.o.mfLayout != nil {
+	if err != nil && im.opt.bitmapLayout != nil {
 		return nil, &mfError{err, "check the layout, or make the file anew"}
 	}
 	if err != nil {
-		im.warn("%s is not in the default layout, so it is not known to cover the image (%s): 'fastimage bitmap infer' finds its layout", im.o.mfFile, bare(err))
+		im.warn("%s is not in the default layout, so it is not known to cover the image (%s): 'fastimage bitmap infer' finds its layout", im.opt.bitmapFile, bare(err))
 		return mf, nil
 	}
 	if err := given.Covers(disk); err != nil {

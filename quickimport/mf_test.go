@@ -39,21 +39,21 @@ func TestImportWithAGivenBitmapFile(t *testing.T) {
 	tests := map[string]struct {
 		layout  bitmap.Layout
 		edit    func(*bitmap.Bitmap)
-		opts    []quickimport.Option
+		opts    []any
 		refused bool
 	}{
 		"default layout":                {layout: bitmap.DefaultLayout()},
-		"other layout, told":            {layout: other, opts: []quickimport.Option{quickimport.WithMFLayout(other)}},
+		"other layout, told":            {layout: other, opts: []any{quickimport.WithBitmapLayout(other)}},
 		"other layout, unknown":         {layout: other},
 		"a block is missing":            {layout: bitmap.DefaultLayout(), edit: forget, refused: true},
-		"other layout, a block missing": {layout: other, edit: forget, opts: []quickimport.Option{quickimport.WithMFLayout(other)}, refused: true},
+		"other layout, a block missing": {layout: other, edit: forget, opts: []any{quickimport.WithBitmapLayout(other)}, refused: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			srv := imstest.NewServer(t)
 			mf, want := mfOf(t, tt.layout, tt.edit)
-			opts := append([]quickimport.Option{quickimport.WithFormat(quickimport.FormatRaw), quickimport.WithMF(mf)}, tt.opts...)
-			_, err := cloudClient(t, srv, opts...).Import(t.Context(), realDisk, demo(srv.Bucket()))
+			opts := append([]any{quickimport.WithFormat(quickimport.FormatRaw), quickimport.WithBitmapFile(mf)}, tt.opts...)
+			_, err := cloudClient(t, srv, opts...).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 			if tt.refused {
 				var lost *bitmap.CoverageError
 				require.ErrorAs(t, err, &lost)

@@ -45,8 +45,8 @@ type PlanSource struct {
 // error is a [*ValidationError] with every problem found, or what kept it from
 // checking. To know whether the bucket takes uploads, which no other request
 // proves, it puts an object of a few bytes beside the target and removes it.
-func (c *Client) Plan(ctx context.Context, filename string, img Image) (*Plan, error) {
-	im, release, err := c.begin(ctx, filename, img)
+func (c *Client) Plan(ctx context.Context, source Source, img Image, opts ...ImportOption) (*Plan, error) {
+	im, release, err := c.begin(ctx, source, img, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +59,9 @@ func (c *Client) Plan(ctx context.Context, filename string, img Image) (*Plan, e
 
 func (im *importer) newPlan() *Plan {
 	p := &Plan{
-		Source: PlanSource{Name: im.src.name, Format: string(im.src.format), DiskBytes: im.src.size, FileBytes: im.src.fileSize},
+		Source: PlanSource{Name: im.src.Name(), Format: string(im.src.Format()), DiskBytes: im.src.Size(), FileBytes: im.src.FileSize()},
 		Format: im.format, Bucket: im.img.Bucket, Key: im.img.Key, ImageName: im.img.Name, MinDisk: im.img.MinDisk,
-		Stage: im.journal.rec.Stage, Warnings: append([]string{}, im.src.warnings...),
+		Stage: im.journal.rec.Stage, Warnings: append([]string{}, im.src.Warnings()...),
 	}
 	if im.format == FormatRaw {
 		p.MFKey = mfKey(im.img.Key)
@@ -73,13 +73,16 @@ func (im *importer) newPlan() *Plan {
 // says so was cut short on its way here. What its file systems hint at is
 // compared with the request, and is a warning.
 func (im *importer) inspect(ctx context.Context, v *validation) error {
-	info, err := im.src.inspect(ctx)
+	info, err := im.src.Inspect(ctx)
 	if errors.Is(err, rawimage.ErrTruncated) {
-		v.problem("file", im.src.name, err)
+		v.problem("file", im.src.Name(), err)
 		return nil
 	}
 	if err != nil {
 		return wrap("source", err)
+	}
+	if info == nil { // a container that is read in order
+		return nil
 	}
 	im.plan.Disk = info
 	for _, p := range info.Problems {
@@ -132,7 +135,7 @@ func (im *importer) planUpload() error {
 		return wrap("source", err)
 	}
 	p.Source.DataBytes, p.ObjectBytesMax, p.SendBytesMax = data, most, most
-	if p.PartBytes = im.o.partSize; p.PartBytes == 0 {
+	if p.PartBytes = im.opt.partSize; p.PartBytes == 0 {
 		p.PartBytes = uploader.PartSizeFor(most)
 	}
 	p.PartsMax = max(1, (most+p.PartBytes-1)/p.PartBytes)

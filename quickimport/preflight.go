@@ -45,7 +45,7 @@ func (im *importer) preflight(ctx context.Context) error {
 // checkSource checks the disk. What it returns is an error of reading; what
 // is wrong with the disk goes to v.
 func (im *importer) checkSource(ctx context.Context, v *validation) error {
-	size, name := im.src.size, im.src.name
+	size, name := im.src.Size(), im.src.Name()
 	v.check(size <= MaxImageSize, "file", name, "IMG.0059", fmt.Sprintf("has a disk of %d bytes, fast image creation takes at most 1 TB (%d)", size, int64(MaxImageSize)), "import it in parts, or by the service's slow way")
 	gb := (size + 1<<30 - 1) >> 30
 	v.check(int64(im.img.MinDisk) >= gb || im.img.MinDisk < 1 || size > MaxImageSize, "min_disk", strconv.Itoa(im.img.MinDisk), "IMG.0055", fmt.Sprintf("must be at least the disk's size, %d GB", gb), fmt.Sprintf("use %d, or leave it out", gb))
@@ -58,7 +58,7 @@ func (im *importer) checkSource(ctx context.Context, v *validation) error {
 	}
 	if im.format == FormatRaw {
 		if im.src.image == nil {
-			v.check(false, "file", name, "", "is a compressed stream, which cannot become a RAW object", "import it as zvhd2, or decompress it first")
+			v.check(false, "file", name, "", "can only be read in order, so it cannot become a RAW object", "import it as zvhd2, or decompress it to a file first")
 			return nil
 		}
 		if err := im.checkMF(ctx, v); err != nil {
@@ -261,7 +261,7 @@ func (im *importer) checkBucket(ctx context.Context) error {
 }
 
 func (im *importer) objectsFree(ctx context.Context) error {
-	if im.o.overwrite || im.journal.resumed {
+	if im.opt.overwrite || im.journal.resumed {
 		return nil
 	}
 	for _, key := range im.keys() {

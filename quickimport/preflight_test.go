@@ -49,7 +49,7 @@ func TestPreflightSaysEverythingAtOnce(t *testing.T) {
 		name   string
 		file   string
 		edit   func(*image)
-		opts   []quickimport.Option
+		opts   []any
 		quota  int
 		fault  *imstest.Fault
 		fields []string
@@ -61,7 +61,7 @@ func TestPreflightSaysEverythingAtOnce(t *testing.T) {
 		{"taken name, quota, denied bucket, bad tag", realDisk, func(m *image) { m.Tags = []string{"nodot"} }, nil, 1, &denied,
 			[]string{"tags", "quota", "name", "bucket"}, []error{quickimport.ErrQuota, quickimport.ErrNameTaken, uploader.ErrAccessDenied}, true},
 		{"bitmap file, region", realDisk, func(m *image) { m.Name, m.Bucket, m.Key = "other", "elsewhere", "new.raw" },
-			[]quickimport.Option{quickimport.WithFormat(quickimport.FormatRaw), quickimport.WithMF(spoilt)}, 9, nil,
+			[]any{quickimport.WithFormat(quickimport.FormatRaw), quickimport.WithBitmapFile(spoilt)}, 9, nil,
 			[]string{"mf", "bucket"}, []error{bitmap.ErrCoverage, uploader.ErrWrongRegion}, false},
 		{"min_disk, storage class", realDisk, func(m *image) { m.Name, m.Bucket, m.MinDisk = "other", "coldstore", 1025 }, nil, 9, nil,
 			[]string{"min_disk", "bucket"}, []error{uploader.ErrStorageClass}, false},
@@ -77,7 +77,7 @@ func TestPreflightSaysEverythingAtOnce(t *testing.T) {
 				require.NoError(t, srv.MakeBucket("coldstore", "", "COLD"))
 				first := demo(srv.Bucket())
 				first.Key = "taken.zvhd2"
-				_, err := cloudClient(t, srv).Import(t.Context(), realDisk, first)
+				_, err := cloudClient(t, srv).Import(t.Context(), quickimport.File(realDisk), first)
 				require.NoError(t, err)
 				objects, before := srv.Objects(srv.Bucket()), len(writes(srv))
 				if tt.fault != nil {
@@ -88,9 +88,9 @@ func TestPreflightSaysEverythingAtOnce(t *testing.T) {
 				state := t.TempDir()
 				c := cloudClient(t, srv, append(tt.opts, quickimport.WithStateDir(state))...)
 				if run == "plan" {
-					_, err = c.Plan(t.Context(), tt.file, img)
+					_, err = c.Plan(t.Context(), quickimport.File(tt.file), img)
 				} else {
-					_, err = c.Import(t.Context(), tt.file, img)
+					_, err = c.Import(t.Context(), quickimport.File(tt.file), img)
 				}
 				require.Equal(t, tt.fields, fieldsOf(wholeProblems(t, err)))
 				for _, is := range tt.is {
@@ -126,7 +126,7 @@ func TestPreflightThatCannotCheckEverything(t *testing.T) {
 			srv.Fail(imstest.Fault{Service: imstest.IMS, Method: http.MethodGet, Path: "/v2/cloudimages", Status: 503, Count: -1})
 			img := demo(srv.Bucket())
 			edit(&img)
-			_, err := cloudClient(t, srv).Import(t.Context(), realDisk, img)
+			_, err := cloudClient(t, srv).Import(t.Context(), quickimport.File(realDisk), img)
 			var api *quickimport.APIError
 			require.ErrorAs(t, err, &api)
 			require.Equal(t, 503, api.StatusCode)
@@ -154,7 +154,7 @@ func TestPlanHoldsForTheImport(t *testing.T) {
 				c := cloudClient(t, srv, quickimport.WithFormat(format), quickimport.WithStateDir(state))
 				img := demo(srv.Bucket())
 				img.Key = "folder/x." + string(format)
-				plan, err := c.Plan(t.Context(), file, img)
+				plan, err := c.Plan(t.Context(), quickimport.File(file), img)
 				require.NoError(t, err)
 				require.Equal(t, []string{"PUT /images/folder/" + probe, "DELETE /images/folder/" + probe}, writes(srv))
 				nothingLeft(t, srv)
@@ -162,7 +162,7 @@ func TestPlanHoldsForTheImport(t *testing.T) {
 				require.NoError(t, err)
 				require.Empty(t, left)
 
-				res, err := c.Import(t.Context(), file, img)
+				res, err := c.Import(t.Context(), quickimport.File(file), img)
 				require.NoError(t, err)
 				require.Equal(t, []any{res.Bucket, res.Key, res.Format, res.SourceFormat, res.SourceBytes, 10, "planned", &quickimport.Quota{Used: 0, Limit: 7}},
 					[]any{plan.Bucket, plan.Key, plan.Format, plan.Source.Format, plan.Source.DiskBytes, plan.MinDisk, plan.Stage, plan.Quota})
@@ -218,7 +218,7 @@ func TestPlanWarnsOfFirmwareAndArchitecture(t *testing.T) {
 			srv := imstest.NewServer(t)
 			img := demo(srv.Bucket())
 			tt.edit(&img)
-			plan, err := cloudClient(t, srv).Plan(t.Context(), tt.file, img)
+			plan, err := cloudClient(t, srv).Plan(t.Context(), quickimport.File(tt.file), img)
 			require.NoError(t, err)
 			require.Len(t, plan.Warnings, len(tt.want), "%q", plan.Warnings)
 			for _, w := range tt.want {
@@ -250,7 +250,7 @@ func TestPlanComputesMinDisk(t *testing.T) {
 		require.NoError(t, os.Truncate(sparse, tt.size))
 		img := demo(srv.Bucket())
 		tt.edit(&img)
-		plan, err := cloudClient(t, srv).Plan(t.Context(), sparse, img)
+		plan, err := cloudClient(t, srv).Plan(t.Context(), quickimport.File(sparse), img)
 		require.NoError(t, err)
 		require.Equal(t, tt.want, plan.MinDisk)
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // recordVersion is the version of the record's form; another one is not read.
-const recordVersion = 2
+const recordVersion = 3
 
 // Stages of an import, in order. Between submitting and submitted lies the one
 // gap in which it cannot be known from the record alone whether the service
@@ -68,10 +68,8 @@ type containerFacts struct {
 
 // sourceID tells a source from what it was.
 type sourceID struct {
-	Path     string    `json:"path"`
-	Size     int64     `json:"size"`
-	Modified time.Time `json:"modified"`
-	ETag     string    `json:"etag,omitempty"` // of an object
+	Identity string `json:"identity"`
+	Size     int64  `json:"size"` // of the disk
 }
 
 // recordedAsk is what decides the object's bytes and the image.
@@ -97,6 +95,9 @@ func (im *importer) openJournal(ctx context.Context) (release func() error, err 
 	j.store, j.name = im.o.store, im.journalName()
 	fresh := im.freshRecord()
 	j.rec = fresh
+	if im.src.in.Identity == "" {
+		j.store = nil // nobody could tell whether the record is of this source
+	}
 	if j.store == nil {
 		return func() error { return nil }, nil
 	}
@@ -117,11 +118,11 @@ func (im *importer) journalName() string {
 
 func (im *importer) freshRecord() record {
 	return record{
-		Version: recordVersion, Stage: stagePlanned, Source: im.src.id,
-		Request: recordedAsk{Image: im.img.body(), Format: im.format, Level: fmt.Sprint(im.o.level)},
+		Version: recordVersion, Stage: stagePlanned, Source: sourceID{im.src.in.Identity, im.src.Size()},
+		Request: recordedAsk{Image: im.img.body(), Format: im.format, Level: fmt.Sprint(im.opt.level)},
 		UUID:    uuid.New(), Created: time.Now().UTC().Truncate(time.Second),
 		Result: &Result{ImageName: im.img.Name, Bucket: im.img.Bucket, Key: im.img.Key, Format: im.format,
-			SourceFormat: string(im.src.format), SourceBytes: im.src.size, Warnings: []string{}},
+			SourceFormat: string(im.src.Format()), SourceBytes: im.src.Size(), Warnings: []string{}},
 	}
 }
 

@@ -46,8 +46,8 @@ func dying(t *testing.T, dir, stage string, after bool) (context.Context, *death
 	return ctx, &death{Store: store, stage: stage, after: after, end: cancel}
 }
 
-func (d *death) options() []quickimport.Option {
-	return []quickimport.Option{quickimport.WithStore(d), quickimport.WithTransport(d)}
+func (d *death) options() []any {
+	return []any{quickimport.WithStore(d), quickimport.WithTransport(d)}
 }
 
 func (d *death) Save(ctx context.Context, name string, data []byte) error {
@@ -184,20 +184,20 @@ func TestImportGoesOnFromEachStage(t *testing.T) {
 				t.Parallel()
 				srv := imstest.NewServer(t)
 				dir := t.TempDir()
-				opts := []quickimport.Option{quickimport.WithFormat(k.format), quickimport.WithSettleTime(20 * time.Millisecond)}
+				opts := []any{quickimport.WithFormat(k.format), quickimport.WithSettleTime(20 * time.Millisecond)}
 				ctx, d := dying(t, dir, s.name, s.after)
-				_, err := cloudClient(t, srv, append(opts, d.options()...)...).Import(ctx, k.file, demo(srv.Bucket()))
+				_, err := cloudClient(t, srv, append(opts, d.options()...)...).Import(ctx, quickimport.File(k.file), demo(srv.Bucket()))
 				require.ErrorIs(t, err, errDead)
 				bytesBefore := sent(srv)
 
 				opts = append(opts, quickimport.WithStateDir(dir))
-				res, err := cloudClient(t, srv, opts...).Import(t.Context(), k.file, demo(srv.Bucket()))
+				res, err := cloudClient(t, srv, opts...).Import(t.Context(), quickimport.File(k.file), demo(srv.Bucket()))
 				if s.uncertain {
 					require.ErrorIs(t, err, quickimport.ErrUncertain)
 					require.ErrorContains(t, err, `"demo 1"`)
 					require.Empty(t, srv.Images())
 					require.Len(t, srv.Objects(srv.Bucket()), k.objects)
-					res, err = cloudClient(t, srv, append(opts, quickimport.WithResubmit())...).Import(t.Context(), k.file, demo(srv.Bucket()))
+					res, err = cloudClient(t, srv, append(opts, quickimport.WithResubmit())...).Import(t.Context(), quickimport.File(k.file), demo(srv.Bucket()))
 				}
 				require.NoError(t, err)
 				require.Len(t, srv.Images(), 1)
@@ -210,7 +210,7 @@ func TestImportGoesOnFromEachStage(t *testing.T) {
 				if s.uploaded {
 					require.Equal(t, bytesBefore, sent(srv), "nothing is sent twice")
 				}
-				again, err := cloudClient(t, srv, opts...).Import(t.Context(), k.file, demo(srv.Bucket()))
+				again, err := cloudClient(t, srv, opts...).Import(t.Context(), quickimport.File(k.file), demo(srv.Bucket()))
 				require.NoError(t, err)
 				require.Equal(t, res, again, "an import that has ended gives its result again")
 				require.Len(t, srv.Images(), 1)
@@ -239,12 +239,12 @@ func TestImportGoesOnWithinTheUpload(t *testing.T) {
 			srv.Fail(imstest.Fault{Service: imstest.OBS, Method: http.MethodPut, Query: "partNumber", Count: -1, Delay: 400 * time.Millisecond})
 			dir := t.TempDir()
 			ctx, d := dying(t, dir, "none", false)
-			opts := []quickimport.Option{quickimport.WithFormat(format), quickimport.WithPartSize(5 << 20), quickimport.WithConcurrency(1), quickimport.WithSettleTime(0)}
+			opts := []any{quickimport.WithFormat(format), quickimport.WithPartSize(5 << 20), quickimport.WithConcurrency(1), quickimport.WithSettleTime(0)}
 			_, err := cloudClient(t, srv, append(append(opts, d.options()...), quickimport.WithProgress(func(e quickimport.Event) {
 				if e.Phase == quickimport.PhaseUpload && e.Sent >= 12<<20 && !d.dead.Load() {
 					_ = d.die()
 				}
-			}))...).Import(ctx, name, demo(srv.Bucket()))
+			}))...).Import(ctx, quickimport.File(name), demo(srv.Bucket()))
 			require.Error(t, err)
 			require.Len(t, srv.UnfinishedUploads(), 1)
 			require.GreaterOrEqual(t, srv.UnfinishedUploads()[0].Parts, 2)
@@ -255,7 +255,7 @@ func TestImportGoesOnWithinTheUpload(t *testing.T) {
 					last = e
 				}
 			}))
-			res, err := cloudClient(t, srv, opts...).Import(t.Context(), name, demo(srv.Bucket()))
+			res, err := cloudClient(t, srv, opts...).Import(t.Context(), quickimport.File(name), demo(srv.Bucket()))
 			require.NoError(t, err)
 			require.Equal(t, diskHash(t, open(t, name)), objectDisk(t, srv, res.Key))
 			require.GreaterOrEqual(t, last.Resumed, int64(10<<20))

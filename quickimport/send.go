@@ -24,26 +24,25 @@ func (im *importer) upload(ctx context.Context) error {
 	switch {
 	case im.format == FormatRaw:
 		send = im.sendRaw
-	case im.src.container != nil:
+	case im.src.Container != nil:
 		send = im.sendContainer
+	case im.src.Sequence != nil:
+		send = im.sendSequence
 	}
 	return wrap("upload", send(ctx, up))
 }
 
 func (im *importer) uploader() (*uploader.Uploader, error) {
-	opts := []uploader.Option{uploader.WithProgress(im.report)}
-	if im.o.concurrency > 0 {
-		opts = append(opts, uploader.WithConcurrency(im.o.concurrency))
+	opts := []uploader.Option{uploader.WithProgress(im.report), uploader.WithSourceCheck(im.src.CheckUnchanged)}
+	if im.opt.concurrency > 0 {
+		opts = append(opts, uploader.WithConcurrency(im.opt.concurrency))
 	}
 	if im.journal.durable() {
 		rec := im.journal.rec
 		opts = append(opts, uploader.WithStore(im.journal.store), uploader.WithFingerprint(fmt.Sprintf("%+v %+v %s %s", rec.Source, rec.Request, rec.UUID, rec.Created)))
 	}
-	if im.src.unchanged != nil {
-		opts = append(opts, uploader.WithSourceCheck(im.src.unchanged))
-	}
-	if im.o.partSize > 0 {
-		opts = append(opts, uploader.WithPartSize(im.o.partSize))
+	if im.opt.partSize > 0 {
+		opts = append(opts, uploader.WithPartSize(im.opt.partSize))
 	}
 	up, err := uploader.New(im.obs, opts...)
 	return up, wrap("upload", err)
@@ -119,29 +118,43 @@ func (im *importer) sendEncoded(ctx context.Context, up *uploader.Uploader) erro
 
 func (im *importer) encode(ctx context.Context, w io.Writer) (*zvhd2.Summary, error) {
 	rec := &im.journal.rec
-	opts := []zvhd2.Option{zvhd2.WithLevel(im.o.level), zvhd2.WithUUID(rec.UUID), zvhd2.WithTimestamp(rec.Created), zvhd2.WithProgress(func(p zvhd2.Progress) {
+	opts := []zvhd2.Option{zvhd2.WithLevel(im.opt.level), zvhd2.WithUUID(rec.UUID), zvhd2.WithTimestamp(rec.Created), zvhd2.WithProgress(func(p zvhd2.Progress) {
 		im.events.read(p.Done, p.Total, p.Skipped, p.Written)
 	})}
-	if im.o.workers > 0 {
-		opts = append(opts, zvhd2.WithWorkers(im.o.workers))
+	if im.opt.workers > 0 {
+		opts = append(opts, zvhd2.WithWorkers(im.opt.workers))
 	}
-	if im.src.stream != nil {
-		return zvhd2.EncodeStream(ctx, w, im.src.stream, im.src.size, opts...)
+	if im.src.Forward != nil {
+		return zvhd2.EncodeStream(ctx, w, im.src.Forward, im.src.Size(), opts...)
 	}
-	return zvhd2.Encode(ctx, w, im.src.image, im.src.size, opts...)
+	return zvhd2.Encode(ctx, w, im.src.image, im.src.Size(), opts...)
 }
 
 // sendContainer sends a ZVHD2 file as it is.
 func (im *importer) sendContainer(ctx context.Context, up *uploader.Uploader) error {
-	info := im.src.container.Info()
+	info := im.src.Container.Info()
 	im.res.WireBytes, im.res.Retries = 0, 0
-	sent, err := up.UploadReaderAt(ctx, im.img.Bucket, im.img.Key, im.src.file, im.src.fileSize, im.readProgress(im.src.fileSize))
+	sent, err := up.UploadReaderAt(ctx, im.img.Bucket, im.img.Key, im.src.in.ReaderAt, im.src.FileSize(), im.readProgress(im.src.FileSize()))
 	if err != nil {
 		return err
 	}
 	im.note(sent)
 	im.res.DataBytes = min(info.StoredBlocks*info.BlockSize, info.Size)
 	im.journal.rec.Container = &containerFacts{UUID: info.UUID, DiskSize: info.Size, StoredBlocks: info.StoredBlocks, Created: info.Created}
+	return nil
+}
+
+// sendSequence sends a ZVHD2 file that can only be read in order as it is. Its
+// index, and with it the number of its blocks, comes last.
+func (im *importer) sendSequence(ctx context.Context, up *uploader.Uploader) error {
+	info := im.src.Sequence.Info()
+	im.res.WireBytes, im.res.Retries = 0, 0
+	sent, err := up.UploadStream(ctx, im.img.Bucket, im.img.Key, im.src.whole, zvhd2.MaxSize(im.src.Size()))
+	if err != nil {
+		return err
+	}
+	im.note(sent)
+	im.journal.rec.Container = &containerFacts{UUID: info.UUID, DiskSize: info.Size, StoredBlocks: -1, Created: info.Created}
 	return nil
 }
 
@@ -158,7 +171,7 @@ func (im *importer) sendRaw(ctx context.Context, up *uploader.Uploader) error {
 	}
 	im.objects = append(im.objects, mfKey(key))
 	im.res.WireBytes, im.res.Retries = put.WireBytes, put.Retries
-	sent, err := up.UploadReaderAt(ctx, bucket, key, im.src.image, im.src.size, im.readProgress(im.src.size))
+	sent, err := up.UploadReaderAt(ctx, bucket, key, im.src.image, im.src.Size(), im.readProgress(im.src.Size()))
 	if err != nil {
 		return err
 	}
@@ -183,7 +196,7 @@ func (im *importer) readProgress(total int64) uploader.Option {
 func (im *importer) sizes() (most, data int64, err error) {
 	src := im.src
 	if src.image == nil {
-		return zvhd2.MaxSize(src.size), src.size, nil
+		return zvhd2.MaxSize(src.Size()), src.Size(), nil
 	}
 	for e, err := range src.image.Extents() {
 		if err != nil {
@@ -193,14 +206,14 @@ func (im *importer) sizes() (most, data int64, err error) {
 	}
 	switch {
 	case im.format == FormatRaw:
-		return src.size, data, nil
-	case src.container != nil:
-		return src.fileSize, data, nil
+		return src.Size(), data, nil
+	case src.Container != nil:
+		return src.FileSize(), data, nil
 	}
 	touched, err := im.touched(zvhd2.BlockSize)
 	// MaxSize(0) counts header and footers, the bitmap has a bit per block of the disk.
-	tables := (src.size/zvhd2.BlockSize/8 + 4096 + 4095) / 4096 * 4096
-	return min(zvhd2.MaxSize(src.size), zvhd2.MaxSize(touched)+tables), data, err
+	tables := (src.Size()/zvhd2.BlockSize/8 + 4096 + 4095) / 4096 * 4096
+	return min(zvhd2.MaxSize(src.Size()), zvhd2.MaxSize(touched)+tables), data, err
 }
 
 // touched is how many bytes the blocks have that hold data.
@@ -214,5 +227,5 @@ func (im *importer) touched(block int64) (int64, error) {
 		last = (e.End() - 1) / block
 		blocks += max(last-first+1, 0)
 	}
-	return min(blocks*block, (im.src.size+block-1)/block*block), nil
+	return min(blocks*block, (im.src.Size()+block-1)/block*block), nil
 }

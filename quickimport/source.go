@@ -1,137 +1,184 @@
 package quickimport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"sync"
 
 	"github.com/fastimage/fastimage/rawimage"
-	"github.com/fastimage/fastimage/rawimage/anyimage"
-	"github.com/fastimage/fastimage/rawimage/disk"
 	"github.com/fastimage/fastimage/uploader"
-	"github.com/fastimage/fastimage/zvhd2"
 )
 
-// source is what an import reads.
-type source struct {
-	name     string // as the caller gave it
-	id       sourceID
-	format   rawimage.Format // as the content says
-	size     int64           // of the disk, in bytes
-	fileSize int64
-	warnings []string
-
-	image     *rawimage.Image  // the bytes of the disk; nil for a stream
-	stream    *anyimage.Stream // the disk in a compressed file
-	container *zvhd2.Reader    // set for ZVHD2
-	file      io.ReaderAt      // the file of a ZVHD2, which goes up as it is
-
-	unchanged func() error // nil: cannot be told
-	closers   []io.Closer
+// A Source is a disk image to import, or to open with [Open]. [File], [Disk] and
+// [Stream] make sources. A source is a value: it holds no open file, and one
+// value serves any number of calls unless its constructor says otherwise.
+type Source interface {
+	// Name names the source in messages and results. It contains no secret.
+	Name() string
+	// Open opens the bytes of the source. The client is the one that imports;
+	// it is nil for [Open]. What is opened is closed by Input.Close.
+	Open(ctx context.Context, c *Client) (*Input, error)
 }
 
-// inspect reads the partition table and what hints at the system.
-func (s *source) inspect(ctx context.Context) (*disk.Info, error) {
-	if s.stream != nil {
-		return s.stream.Inspect(ctx)
+// Input is an open source: bytes that can be read anywhere (ReaderAt) or only
+// in order (Reader). Exactly one of the two is set.
+type Input struct {
+	// ReaderAt is safe for concurrent use. If it has a method
+	// NextData(off int64) (start, end int64, err error), holes are not read.
+	ReaderAt io.ReaderAt
+	// Reader yields the disk, or a ZVHD2 file, from its first byte to its end.
+	Reader io.Reader
+	// Size is the number of bytes of ReaderAt. Of Reader it is the size of the
+	// disk, which RAW requires; 0 if unknown.
+	Size int64
+	// UpperBound says that the disk in Reader may be shorter than Size. Zeros
+	// then fill it up.
+	UpperBound bool
+	// Dir is where the other files of a VMDK may be, "" for nowhere.
+	Dir string
+	// Identity changes whenever the content does: a version, a checksum, a time
+	// of modification. It contains no secret. "" means that nothing is known.
+	Identity string
+	// CheckUnchanged returns an error if the source changed since it was
+	// opened. nil means that this cannot be found out.
+	CheckUnchanged func() error
+	// Close releases the source; nil if there is nothing to release.
+	Close func() error
+}
+
+func (in *Input) close() error {
+	if in.Close == nil {
+		return nil
 	}
-	return disk.Inspect(ctx, s.image, s.size)
+	return in.Close()
 }
 
-func (s *source) close() {
-	for _, c := range s.closers {
-		_ = c.Close() // read only: nothing to lose
-	}
-}
+// File is the disk image in a regular file or block device. Its identity is its
+// absolute path, size, time of modification and inode.
+func File(name string) Source { return fileSource(name) }
 
-// openSource opens a disk image by its content.
-func (c *Client) openSource(ctx context.Context, name string) (*source, error) {
+type fileSource string
+
+func (f fileSource) Name() string { return string(f) }
+
+func (f fileSource) Open(context.Context, *Client) (*Input, error) {
+	name := string(f)
 	path, err := filepath.Abs(name)
 	if err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(name)
+	info, err := os.Stat(name) // before Open: a file replaced in between has another identity than the record
 	if err != nil {
-		return nil, err
+		return nil, &rawimage.OpenError{Name: name, Err: pathCause(err)}
 	}
-	s := &source{name: name, id: sourceID{Path: path, Modified: info.ModTime().UTC()}}
-	d, err := anyimage.Open(name, c.o.source...)
-	switch foreign, ok := errors.AsType[*anyimage.UnsupportedError](err); {
-	case err == nil:
-		s.format, s.size, s.fileSize = d.Format(), d.Size(), d.FileSize()
-		s.warnings, s.unchanged, s.closers = d.Warnings(), d.CheckUnchanged, []io.Closer{d}
-		s.image, err = rawimage.New(d, d.Size(), rawimage.WithAnyFormat())
-	case errors.Is(err, anyimage.ErrCompressed):
-		err = s.openStream(ctx, name, c.o.source)
-	case ok && foreign.Format == rawimage.FormatZVHD2:
-		err = s.openContainerFile(name)
-	}
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	s.id.Size = s.size
-	return s, nil
-}
-
-// openStream opens the RAW disk in a compressed file.
-func (s *source) openStream(ctx context.Context, name string, opts []anyimage.Option) (err error) {
-	if s.stream, err = anyimage.OpenStream(ctx, name, opts...); err != nil {
-		return err
-	}
-	s.format, s.size, s.fileSize = s.stream.Format(), s.stream.Size(), s.stream.FileSize()
-	s.unchanged, s.closers = s.stream.CheckUnchanged, []io.Closer{s.stream}
-	return nil
-}
-
-// openContainerFile opens a ZVHD2 file.
-func (s *source) openContainerFile(name string) error {
 	file, err := rawimage.Open(name, rawimage.WithAnyFormat())
 	if err != nil {
-		return err
-	}
-	s.closers, s.unchanged, s.fileSize = []io.Closer{file}, file.CheckUnchanged, file.Size()
-	return s.openContainer(file)
-}
-
-// openObject opens an object in a bucket, ZVHD2 or RAW.
-func openObject(ctx context.Context, obs *uploader.Client, bucket, key string) (_ *source, err error) {
-	object, err := obs.OpenObject(ctx, bucket, key, uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
-	if err != nil {
 		return nil, err
 	}
-	info := object.Info()
-	s := &source{
-		name: bucket + ":" + key, fileSize: info.Size, closers: []io.Closer{object},
-		id: sourceID{Path: "obs://" + bucket + "/" + key, Size: info.Size, Modified: info.Modified.UTC().Truncate(time.Second), ETag: info.ETag},
-	}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
-	s.image, err = rawimage.New(object, object.Size())
-	if err == nil {
-		s.format, s.size = rawimage.FormatRaw, object.Size()
-		return s, nil
-	}
-	if foreign, ok := errors.AsType[*rawimage.ForeignFormatError](err); !ok || foreign.Format != rawimage.FormatZVHD2 {
-		return nil, err
-	}
-	return s, s.openContainer(object)
+	return &Input{
+		ReaderAt: file, Size: file.Size(), Dir: filepath.Dir(name), Identity: path + " " + uploader.FileFingerprint(info),
+		CheckUnchanged: file.CheckUnchanged, Close: func() error { return ignoreClosed(file.Close()) },
+	}, nil
 }
 
-// openContainer makes the source of a ZVHD2, whose length is s.fileSize.
-func (s *source) openContainer(ra io.ReaderAt) (err error) {
-	if s.container, err = zvhd2.NewReader(ra, s.fileSize); err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
+// ignoreClosed is for files that two owners close.
+func ignoreClosed(err error) error {
+	if errors.Is(err, fs.ErrClosed) {
+		return nil
 	}
-	s.closers = append([]io.Closer{s.container}, s.closers...)
-	s.format, s.size, s.file = rawimage.FormatZVHD2, s.container.Size(), ra
-	s.image, err = rawimage.New(s.container, s.size, rawimage.WithAnyFormat())
 	return err
+}
+
+// pathCause is err without the path, which the caller adds.
+func pathCause(err error) error {
+	if pe, ok := err.(*fs.PathError); ok {
+		return pe.Err
+	}
+	return err
+}
+
+// SourceInfo describes a source of the caller's own.
+type SourceInfo struct {
+	// Name names the source in messages and results. Default "disk" or "stream".
+	Name string
+	// Identity changes whenever the content does: the id of a snapshot, a
+	// version, a checksum. A durable import ([WithStateDir]) of a source with an
+	// identity resumes what an earlier run left. Without one nothing can be
+	// resumed: a failed import removes what it uploaded, and the next run
+	// starts over and does not know what the earlier one asked the service for.
+	Identity string
+	// CheckUnchanged returns an error if the content changed while it was read.
+	// It is called before the image is created. Default: no check.
+	CheckUnchanged func() error
+	// UpperBound says that a stream may end before its size: the rest of the
+	// disk is zeros.
+	UpperBound bool
+}
+
+// Disk is the disk image of size bytes in ra: RAW, QCOW2 or any other format,
+// detected by its content; no temporary file is made. ra must be safe for
+// concurrent use. If it has a method
+//
+//	NextData(off int64) (start, end int64, err error)
+//
+// that returns the first range of data that ends after off (io.EOF if there is
+// none), holes are not read. ra is not closed.
+func Disk(ra io.ReaderAt, size int64, info SourceInfo) Source {
+	return &diskSource{ra, size, info}
+}
+
+type diskSource struct {
+	ra   io.ReaderAt
+	size int64
+	info SourceInfo
+}
+
+func (d *diskSource) Name() string { return cmp.Or(d.info.Name, "disk") }
+
+func (d *diskSource) Open(context.Context, *Client) (*Input, error) {
+	if d.ra == nil || d.size < 0 || d.info.UpperBound {
+		return nil, fmt.Errorf("quickimport: Disk: %w: want a reader and its exact size", fs.ErrInvalid)
+	}
+	return &Input{ReaderAt: d.ra, Size: d.size, Identity: d.info.Identity, CheckUnchanged: d.info.CheckUnchanged}, nil
+}
+
+// Stream is the RAW disk of size bytes, or the ZVHD2 file, that r yields. Of a
+// ZVHD2 file size may be 0, since its header has it. r is read once: the Source
+// can be planned any number of times and imported once. An import that was
+// interrupted resumes if r yields the same bytes from the start again and has an
+// identity; what the bucket has is not sent again.
+func Stream(r io.Reader, size int64, info SourceInfo) Source {
+	return &streamSource{r: r, size: size, info: info}
+}
+
+type streamSource struct {
+	r    io.Reader
+	size int64
+	info SourceInfo
+
+	mu   sync.Mutex // guards head
+	head *headReader
+}
+
+func (s *streamSource) Name() string { return cmp.Or(s.info.Name, "stream") }
+
+func (s *streamSource) Open(context.Context, *Client) (*Input, error) {
+	if s.r == nil || s.size < 0 {
+		return nil, fmt.Errorf("quickimport: Stream: %w: want a reader and a size of at least 0", fs.ErrInvalid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.head == nil {
+		s.head = &headReader{r: s.r}
+	}
+	if s.head.used() {
+		return nil, fmt.Errorf("quickimport: %s: %w", s.Name(), ErrStreamUsed)
+	}
+	return &Input{Reader: s.head, Size: s.size, UpperBound: s.info.UpperBound, Identity: s.info.Identity, CheckUnchanged: s.info.CheckUnchanged}, nil
 }

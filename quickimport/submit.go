@@ -16,7 +16,7 @@ import (
 // or that a store has damaged, is found before the service is asked to use it.
 // A RAW object has no structures: sizes and checksum have to do.
 func (im *importer) verifyRemote(ctx context.Context) error {
-	if !im.o.verify {
+	if !im.opt.verify {
 		return nil
 	}
 	object, err := im.obs.OpenObject(ctx, im.img.Bucket, im.img.Key, uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
@@ -37,7 +37,7 @@ func (im *importer) verifyRemote(ctx context.Context) error {
 	defer zr.Close()
 	got := zr.Info()
 	want := im.journal.rec.Container
-	if want == nil || got.UUID != want.UUID || got.Size != want.DiskSize || got.StoredBlocks != want.StoredBlocks || !got.Created.Equal(want.Created) {
+	if want == nil || got.UUID != want.UUID || got.Size != want.DiskSize || want.StoredBlocks >= 0 && got.StoredBlocks != want.StoredBlocks || !got.Created.Equal(want.Created) {
 		return im.notAsWritten("its header is another")
 	}
 	blocks := int64(0)
@@ -47,7 +47,7 @@ func (im *importer) verifyRemote(ctx context.Context) error {
 		}
 		blocks++
 	}
-	if blocks != want.StoredBlocks {
+	if blocks != got.StoredBlocks {
 		return im.notAsWritten("its index lists other blocks")
 	}
 	return nil
@@ -69,10 +69,10 @@ func (im *importer) notAsWritten(why string) error {
 // finds out what became of that.
 func (im *importer) create(ctx context.Context) error {
 	rec := &im.journal.rec
-	if rec.Stage == stageSubmitting && !im.o.resubmit {
+	if rec.Stage == stageSubmitting && !im.opt.resubmit {
 		return im.resolve(ctx, errors.New("an earlier run ended while it asked for the image"))
 	}
-	if im.o.resubmit {
+	if im.opt.resubmit {
 		rec.Stage = stageVerified
 		if err := im.nameFree(ctx); err != nil {
 			return fmt.Errorf("quickimport: %q: %w", im.img.Name, err)
@@ -148,12 +148,12 @@ func (im *importer) follow(ctx context.Context) error {
 		}
 		im.res.ImageID = job.Entities.ImageID
 	}
-	if im.o.awaitActive || im.res.JobID == "" {
+	if im.opt.awaitActive || im.res.JobID == "" {
 		if err := im.awaitActive(ctx, im.res.ImageID); err != nil {
 			return err
 		}
 	}
-	if im.o.deleteObject && !im.object {
+	if im.opt.deleteObject && !im.object {
 		im.removeObjects(ctx)
 	}
 	return nil

@@ -25,7 +25,7 @@ func diedBeforeThePost(t *testing.T, srv *imstest.Server) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	ctx, d := dying(t, dir, "submitting", true)
-	_, err := cloudClient(t, srv, d.options()...).Import(ctx, realDisk, demo(srv.Bucket()))
+	_, err := cloudClient(t, srv, d.options()...).Import(ctx, quickimport.File(realDisk), demo(srv.Bucket()))
 	require.ErrorIs(t, err, errDead)
 	require.Zero(t, posts(srv))
 	return dir
@@ -62,9 +62,9 @@ func TestImportDoesNotTakeAForeignImageForItsOwn(t *testing.T) {
 			require.Equal(t, 200, resp.StatusCode)
 			shift = 0
 
-			for _, opts := range [][]quickimport.Option{nil, {quickimport.WithResubmit()}} {
+			for _, opts := range [][]any{nil, {quickimport.WithResubmit()}} {
 				opts = append(opts, quickimport.WithStateDir(dir), quickimport.WithSettleTime(0))
-				_, err = cloudClient(t, srv, opts...).Import(t.Context(), realDisk, demo(srv.Bucket()))
+				_, err = cloudClient(t, srv, opts...).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 				if len(opts) == 2 {
 					require.ErrorIs(t, err, quickimport.ErrUncertain)
 					require.ErrorContains(t, err, tt.want)
@@ -86,7 +86,7 @@ func TestCreateAfterAServerErrorThatActed(t *testing.T) {
 	t.Run("import", func(t *testing.T) {
 		srv := imstest.NewServer(t)
 		srv.Fail(imstest.Fault{Service: imstest.IMS, Method: http.MethodPost, Drop: true, Status: 504})
-		res, err := cloudClient(t, srv).Import(t.Context(), realDisk, demo(srv.Bucket()))
+		res, err := cloudClient(t, srv).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 		require.NoError(t, err)
 		require.Len(t, srv.Images(), 1)
 		require.Equal(t, srv.Images()[0].ID, res.ImageID)
@@ -118,17 +118,17 @@ func TestImportWithoutWaiting(t *testing.T) {
 	srv := imstest.NewServer(t, imstest.WithJobDuration(200*time.Millisecond))
 	state := quickimport.WithStateDir(t.TempDir())
 	noWait := cloudClient(t, srv, state, quickimport.WithWait(false))
-	first, err := noWait.Import(t.Context(), realDisk, demo(srv.Bucket()))
+	first, err := noWait.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.Empty(t, first.ImageID)
 	require.Equal(t, srv.Jobs()[0].ID, first.JobID)
 	require.NotEqual(t, "SUCCESS", srv.Jobs()[0].Status)
-	again, err := noWait.Import(t.Context(), realDisk, demo(srv.Bucket()))
+	again, err := noWait.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.Equal(t, first.JobID, again.JobID)
 
 	before := sent(srv)
-	res, err := cloudClient(t, srv, state).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	res, err := cloudClient(t, srv, state).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.Equal(t, first.JobID, res.JobID)
 	require.Equal(t, srv.Images()[0].ID, res.ImageID)
@@ -139,11 +139,11 @@ func TestImportWithoutWaiting(t *testing.T) {
 // The image of an import that has ended was removed: it is made again, of the
 // object that is there, or of one that is sent again when that is gone too.
 func TestImportMakesARemovedImageAgain(t *testing.T) {
-	for name, opts := range map[string][]quickimport.Option{"object kept": nil, "object removed": {quickimport.WithDeleteObject()}} {
+	for name, opts := range map[string][]any{"object kept": nil, "object removed": {quickimport.WithDeleteObject()}} {
 		t.Run(name, func(t *testing.T) {
 			srv := imstest.NewServer(t)
 			c := cloudClient(t, srv, append(opts, quickimport.WithStateDir(t.TempDir()))...)
-			first, err := c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+			first, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 			require.NoError(t, err)
 			require.Len(t, srv.Objects(srv.Bucket()), 1-len(opts))
 			before := sent(srv)
@@ -155,7 +155,7 @@ func TestImportMakesARemovedImageAgain(t *testing.T) {
 			resp.Body.Close()
 			require.Empty(t, srv.Images())
 
-			second, err := c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+			second, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 			require.NoError(t, err)
 			require.NotEqual(t, first.ImageID, second.ImageID)
 			require.NotEqual(t, first.JobID, second.JobID)
@@ -171,16 +171,16 @@ func TestImportKeepsAnObjectThatCameBetween(t *testing.T) {
 	srv := imstest.NewServer(t)
 	dir := t.TempDir()
 	ctx, d := dying(t, dir, "verified", true)
-	_, err := cloudClient(t, srv, d.options()...).Import(ctx, realDisk, demo(srv.Bucket()))
+	_, err := cloudClient(t, srv, d.options()...).Import(ctx, quickimport.File(realDisk), demo(srv.Bucket()))
 	require.ErrorIs(t, err, errDead)
 	require.NoError(t, srv.PutObject(srv.Bucket(), "demo-1.zvhd2", strings.NewReader("another's")))
 	state := quickimport.WithStateDir(dir)
-	_, err = cloudClient(t, srv, state).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	_, err = cloudClient(t, srv, state).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.ErrorIs(t, err, quickimport.ErrObjectExists)
 	object, err := srv.ReadObject(srv.Bucket(), "demo-1.zvhd2")
 	require.NoError(t, err)
 	require.Equal(t, "another's", string(object))
-	_, err = cloudClient(t, srv, state, quickimport.WithOverwrite()).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	_, err = cloudClient(t, srv, state, quickimport.WithOverwrite()).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.Len(t, srv.Images(), 1)
 }
@@ -207,7 +207,7 @@ func TestDurableImportOfASourceThatChanges(t *testing.T) {
 				changed = true
 				change(name)
 			}
-		})).Import(t.Context(), name, demo(srv.Bucket()))
+		})).Import(t.Context(), quickimport.File(name), demo(srv.Bucket()))
 		require.ErrorIs(t, err, rawimage.ErrChanged)
 		nothingLeft(t, srv)
 		left, err := os.ReadDir(dir)
@@ -218,10 +218,10 @@ func TestDurableImportOfASourceThatChanges(t *testing.T) {
 		t.Run("after "+stage, func(t *testing.T) {
 			srv, name, dir := imstest.NewServer(t), fresh(), t.TempDir()
 			ctx, d := dying(t, dir, stage, true)
-			_, err := cloudClient(t, srv, d.options()...).Import(ctx, name, demo(srv.Bucket()))
+			_, err := cloudClient(t, srv, d.options()...).Import(ctx, quickimport.File(name), demo(srv.Bucket()))
 			require.ErrorIs(t, err, errDead)
 			change(name)
-			_, err = cloudClient(t, srv, quickimport.WithStateDir(dir), quickimport.WithOverwrite()).Import(t.Context(), name, demo(srv.Bucket()))
+			_, err = cloudClient(t, srv, quickimport.WithStateDir(dir), quickimport.WithOverwrite()).Import(t.Context(), quickimport.File(name), demo(srv.Bucket()))
 			if refused {
 				require.ErrorIs(t, err, quickimport.ErrState)
 				return
@@ -235,7 +235,7 @@ func TestDurableImportOfASourceThatChanges(t *testing.T) {
 
 // A record that cannot be read is not overwritten: an image may have been made.
 func TestImportRefusesADamagedRecord(t *testing.T) {
-	for name, content := range map[string]string{"not JSON": "{", "empty": "", "another version": `{"version":99,"stage":"uploaded","result":{}}`, "no result": `{"version":2,"stage":"submitted"}`} {
+	for name, content := range map[string]string{"not JSON": "{", "empty": "", "another version": `{"version":99,"stage":"uploaded","result":{}}`, "no result": `{"version":3,"stage":"submitted"}`} {
 		t.Run(name, func(t *testing.T) {
 			srv := imstest.NewServer(t)
 			dir := diedBeforeThePost(t, srv)
@@ -243,7 +243,7 @@ func TestImportRefusesADamagedRecord(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, files, 1)
 			require.NoError(t, os.WriteFile(files[0], []byte(content), 0o600))
-			_, err = cloudClient(t, srv, quickimport.WithStateDir(dir)).Import(t.Context(), realDisk, demo(srv.Bucket()))
+			_, err = cloudClient(t, srv, quickimport.WithStateDir(dir)).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 			require.ErrorIs(t, err, quickimport.ErrState)
 			require.ErrorContains(t, err, strings.TrimSuffix(filepath.Base(files[0]), ".json"))
 			require.Empty(t, srv.Images())
@@ -257,7 +257,7 @@ func TestImportDeletesItsObjects(t *testing.T) {
 		t.Run(string(format), func(t *testing.T) {
 			srv := imstest.NewServer(t)
 			require.NoError(t, srv.PutObject(srv.Bucket(), "demo-1.txt", strings.NewReader("another's")))
-			_, err := cloudClient(t, srv, quickimport.WithFormat(format), quickimport.WithDeleteObject()).Import(t.Context(), realDisk, demo(srv.Bucket()))
+			_, err := cloudClient(t, srv, quickimport.WithFormat(format), quickimport.WithDeleteObject()).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 			require.NoError(t, err)
 			require.Equal(t, "active", srv.Images()[0].Status)
 			require.Len(t, srv.Objects(srv.Bucket()), 1)
@@ -272,13 +272,14 @@ func TestImportDeletesItsObjects(t *testing.T) {
 				srv.Fail(imstest.Fault{Service: imstest.OBS, Method: http.MethodDelete, Status: 403, Code: "AccessDenied", Count: -1})
 			}
 		}))
-		res, err := c.Import(t.Context(), realDisk, demo(srv.Bucket()))
+		res, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 		require.NoError(t, err)
 		require.Contains(t, strings.Join(res.Warnings, "\n"), "images:demo-1.zvhd2 could not be removed")
 	})
 	srv := imstest.NewServer(t)
-	for _, o := range []quickimport.Option{quickimport.WithWait(false), quickimport.WithAwaitActive(false)} {
-		_, err := quickimport.New(append(srv.Options(), quickimport.WithDeleteObject(), o)...)
+	for _, o := range []quickimport.ImportOption{quickimport.WithWait(false), quickimport.WithAwaitActive(false)} {
+		_, err := cloudClient(t, srv, quickimport.WithDeleteObject(), o).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+		require.ErrorIs(t, err, quickimport.ErrOption)
 		require.ErrorContains(t, err, "WithDeleteObject")
 	}
 }
@@ -294,12 +295,12 @@ func TestImportWhoseDeadlinePasses(t *testing.T) {
 		if e.Phase == quickimport.PhaseJob {
 			cancel(nil)
 		}
-	})).Import(ctx, realDisk, demo(srv.Bucket()))
+	})).Import(ctx, quickimport.File(realDisk), demo(srv.Bucket()))
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorContains(t, err, srv.Jobs()[0].ID)
 	require.ErrorContains(t, err, "was kept")
 	require.Len(t, srv.Objects(srv.Bucket()), 1)
-	res, err := cloudClient(t, srv, state).Import(t.Context(), realDisk, demo(srv.Bucket()))
+	res, err := cloudClient(t, srv, state).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.Equal(t, srv.Jobs()[0].ID, res.JobID)
 	require.Len(t, srv.Jobs(), 1)

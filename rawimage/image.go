@@ -102,9 +102,9 @@ func New(ra io.ReaderAt, size int64, opts ...Option) (*Image, error) {
 		return nil, err
 	}
 	if ra == nil || size < 0 {
-		return nil, &OpenError{Err: fmt.Errorf("%w: size %d", fs.ErrInvalid, size)}
+		return nil, &OpenError{Name: o.name, Err: fmt.Errorf("%w: size %d", fs.ErrInvalid, size)}
 	}
-	im := &Image{ra: ra, size: size}
+	im := &Image{name: o.name, ra: ra, size: size}
 	if err := im.admit(o); err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (im *Image) admit(o *options) error {
 	return nil
 }
 
-// Name returns the name given to Open, or "".
+// Name returns the name given to Open or with WithName, or "".
 func (im *Image) Name() string { return im.name }
 
 // Size returns the image's size in bytes: that of the disk.

@@ -3,6 +3,7 @@ package rawimage
 type options struct {
 	anyFormat bool
 	noHoles   bool
+	name      string
 }
 
 // Option configures Open and New.
@@ -23,6 +24,14 @@ func WithAnyFormat() Option {
 func WithoutHoles() Option {
 	return func(o *options) error {
 		o.noHoles = true
+		return nil
+	}
+}
+
+// WithName names the source of New in errors. Default: no name. Open has one.
+func WithName(name string) Option {
+	return func(o *options) error {
+		o.name = name
 		return nil
 	}
 }

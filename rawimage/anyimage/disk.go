@@ -40,7 +40,9 @@ func Open(name string, opts ...Option) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.beside = filepath.Dir(name)
+	if o.beside == "" {
+		o.beside = filepath.Dir(name)
+	}
 	file, err := rawimage.Open(name, rawimage.WithAnyFormat())
 	if err != nil {
 		return nil, err

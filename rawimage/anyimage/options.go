@@ -12,7 +12,7 @@ type options struct {
 	format     rawimage.Format
 	references string
 	member     string
-	beside     string // of a VMDK descriptor; set by Open
+	beside     string // directory of the extents of a VMDK descriptor
 	size       int64
 	progress   func(Progress)
 }

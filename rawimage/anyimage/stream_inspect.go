@@ -17,10 +17,17 @@ const inspected = 1 << 20
 // nor file systems further on, whose absence it does not report as problems. It
 // does not disturb Read.
 func (s *Stream) Inspect(ctx context.Context) (*disk.Info, error) {
-	info, err := disk.Inspect(ctx, startOnly{io.NewSectionReader(s, 0, min(s.Size(), inspected)), s.Size()}, s.Size())
+	info, err := InspectStart(ctx, io.NewSectionReader(s, 0, min(s.Size(), inspected)), s.Size())
 	if cut, ok := errors.AsType[*disk.TruncatedError](err); ok {
 		cut.Name = s.Name()
 	}
+	return info, err
+}
+
+// InspectStart is [disk.Inspect] for a disk of size bytes of which only the
+// start can be read. What lies further on is not reported as missing.
+func InspectStart(ctx context.Context, start *io.SectionReader, size int64) (*disk.Info, error) {
+	info, err := disk.Inspect(ctx, startOnly{start, size}, size)
 	if info != nil {
 		info.Problems = nil
 	}

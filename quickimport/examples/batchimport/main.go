@@ -137,7 +137,7 @@ func importAll(ctx context.Context, c *quickimport.Client, s settings, files []s
 				img.Type = quickimport.TypeData
 			}
 			began := time.Now()
-			res, err := c.Import(ctx, file, img)
+			res, err := c.Import(ctx, quickimport.File(file), img)
 			outcomes[i] = outcome{file, res, err, time.Since(began)}
 			return nil
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 )
 
 // bitmapReport is what bitmap --json prints. The names are stable.
@@ -103,11 +104,11 @@ func (a *app) scan(ctx context.Context, src *source, block int64) (bm *bitmap.Bi
 	opts := []bitmap.Option{bitmap.WithBlockSize(block), bitmap.WithProgress(func(p bitmap.Progress) {
 		show.show(step{phase: "scan", done: p.Done, total: p.Total})
 	})}
-	if src.disk != nil {
-		bm, err = bitmap.Scan(ctx, src.disk, src.size(), opts...)
+	if src.Disk != nil {
+		bm, err = bitmap.Scan(ctx, src.Disk, src.Size(), opts...)
 	} else {
 		// One worker: more would send the stream back and forth.
-		bm, err = bitmap.Scan(ctx, src.packed, src.size(), append(opts, bitmap.WithWorkers(1))...)
+		bm, err = bitmap.Scan(ctx, src.Forward.(*anyimage.Stream), src.Size(), append(opts, bitmap.WithWorkers(1))...)
 	}
 	return bm, src.unchanged(err)
 }
@@ -119,7 +120,7 @@ func (a *app) writeBitmap(ctx context.Context, from, to string, flags *sourceFla
 	}
 	defer src.Close()
 	if src.isContainer() {
-		return hintf("%s is %s, which has a bitmap of its own; a .mf file goes with a RAW image", from, src.format())
+		return hintf("%s is %s, which has a bitmap of its own; a .mf file goes with a RAW image", from, string(src.Format()))
 	}
 	// Before the scan, which takes as long as the disk is large.
 	out, err := a.create(to, from, force, 0)

@@ -144,7 +144,7 @@ func TestImportDeleteObject(t *testing.T) {
 	require.Zero(t, r.code, r.stderr)
 	require.Empty(t, srv.Objects("images"))
 	require.Len(t, srv.Images(), 1)
-	requireError(t, fastimage(t, env, append(toCloud, "--delete-object", "--no-wait", disk)...), exitUsage, "active")
+	requireError(t, fastimage(t, env, append(toCloud, "--delete-object", "--no-wait", disk)...), exitUsage, "leave one out")
 }
 
 func TestCreateAndImages(t *testing.T) {

@@ -99,13 +99,13 @@ func (a *app) convert(ctx context.Context, from, to string, f *convertFlags) err
 	start := time.Now()
 	rawSize := int64(0)
 	if format == rawimage.FormatRaw {
-		rawSize = src.size()
+		rawSize = src.Size()
 	}
 	out, err := a.create(to, from, f.force, rawSize)
 	if err != nil {
 		return err
 	}
-	res := converted{Source: from, SourceFormat: src.format(), Output: to, Format: string(format), DiskSize: src.size(), Warnings: src.warnings()}
+	res := converted{Source: from, SourceFormat: string(src.Format()), Output: to, Format: string(format), DiskSize: src.Size(), Warnings: src.Warnings()}
 	err = out.done(func() error {
 		show := a.progress()
 		defer show.finish()
@@ -152,7 +152,7 @@ func (s *source) target(from, to, want string) (rawimage.Format, error) {
 	case format != "" && format != rawimage.FormatRaw && format != rawimage.FormatZVHD2:
 		return "", usagef("--to %s: want zvhd2 or raw", want)
 	case s.isContainer() && (format == rawimage.FormatZVHD2 || format == "" && (ext == ".zvhd2" || ext == ".zvhd")):
-		return "", usagef("%s is %s already and would be converted to RAW; give the output a name such as disk.raw", from, s.format())
+		return "", usagef("%s is %s already and would be converted to RAW; give the output a name such as disk.raw", from, string(s.Format()))
 	case s.isContainer():
 		return rawimage.FormatRaw, nil
 	case format != "":
@@ -174,10 +174,10 @@ func (s *source) encode(ctx context.Context, out *output, res *converted, opts .
 	w := bufio.NewWriterSize(out, 1<<20)
 	var sum *zvhd2.Summary
 	var err error
-	if s.disk != nil {
-		sum, err = zvhd2.Encode(ctx, w, s.disk, s.disk.Size(), opts...)
+	if s.Disk != nil {
+		sum, err = zvhd2.Encode(ctx, w, s.Disk, s.Disk.Size(), opts...)
 	} else {
-		sum, err = zvhd2.EncodeStream(ctx, w, s.packed, s.packed.Size(), opts...)
+		sum, err = zvhd2.EncodeStream(ctx, w, s.Forward, s.Forward.Size(), opts...)
 	}
 	if err == nil {
 		err = w.Flush()
@@ -194,14 +194,14 @@ func (s *source) encode(ctx context.Context, out *output, res *converted, opts .
 // decode writes the disk in a container to out: with holes into a file, in
 // sequence to standard output.
 func (s *source) decode(ctx context.Context, out *output, res *converted, opts ...zvhd2.Option) error {
-	res.FileSize = s.size()
+	res.FileSize = s.Size()
 	switch {
-	case s.container != nil && out.std != nil:
-		return zvhd2.DecodeTo(ctx, out, s.container, opts...)
-	case s.container != nil:
-		return zvhd2.Decode(ctx, out.disk(), s.container, opts...)
+	case s.Container != nil && out.std != nil:
+		return zvhd2.DecodeTo(ctx, out, s.Container, opts...)
+	case s.Container != nil:
+		return zvhd2.Decode(ctx, out.disk(), s.Container, opts...)
 	case out.std != nil:
-		return s.stream.DecodeTo(ctx, out, opts...)
+		return s.Sequence.DecodeTo(ctx, out, opts...)
 	}
-	return s.stream.Decode(ctx, out.disk(), opts...)
+	return s.Sequence.Decode(ctx, out.disk(), opts...)
 }

@@ -17,17 +17,17 @@ const copyBlock = 2 << 20 // what is read at once
 
 // copy writes a disk as RAW: with holes into a file, whole to anything else.
 func (s *source) copy(ctx context.Context, out *output, res *converted, show display) error {
-	c := &copier{out: out, show: show, total: s.size()}
-	res.FileSize = s.size()
+	c := &copier{out: out, show: show, total: s.Size()}
+	res.FileSize = s.Size()
 	res.detail = ""
 	var err error
 	switch {
-	case s.disk != nil && out.raw != nil:
-		err = c.extents(ctx, s.disk)
-	case s.disk != nil:
-		err = c.sequence(ctx, io.NewSectionReader(s.disk, 0, s.size()))
+	case s.Disk != nil && out.raw != nil:
+		err = c.extents(ctx, s.Disk)
+	case s.Disk != nil:
+		err = c.sequence(ctx, io.NewSectionReader(s.Disk, 0, s.Size()))
 	default:
-		err = c.sequence(ctx, s.packed)
+		err = c.sequence(ctx, s.Forward)
 	}
 	if err != nil {
 		return err

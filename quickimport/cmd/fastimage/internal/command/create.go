@@ -29,7 +29,7 @@ With --json it prints the object that 'fastimage import --json' prints.`,
 			if img.Bucket, img.Key, err = parseObject(args[0], true); err != nil {
 				return err
 			}
-			opts, err := follow.options(a, false)
+			of, err := follow.clientOptions(a, false)
 			if err != nil {
 				return err
 			}
@@ -37,14 +37,14 @@ With --json it prints the object that 'fastimage import --json' prints.`,
 			defer cancel()
 			show := a.progress()
 			defer show.finish()
-			client, err := cloud.client(a, append(opts, events(show))...)
+			client, err := cloud.client(a, of...)
 			if err != nil {
 				return err
 			}
-			res, err := client.Create(ctx, img)
+			res, err := client.Create(ctx, img, append(follow.options(), events(show))...)
 			show.finish()
 			if err != nil {
-				return a.late(ctx, err)
+				return a.late(ctx, flagError(err))
 			}
 			return a.report(res, follow.json, false)
 		},

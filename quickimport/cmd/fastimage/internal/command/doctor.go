@@ -41,11 +41,15 @@ finding, detail, consequence.`,
 			if !slices.Contains([]string{"zvhd2", "raw"}, format) {
 				return usagef("--format %q: want zvhd2 or raw", format)
 			}
-			client, err := cloud.client(a, quickimport.WithFormat(quickimport.Format(format)))
+			client, err := cloud.client(a)
 			if err != nil {
 				return err
 			}
-			rep, err := client.Doctor(cmd.Context(), bucket, tryImport)
+			var opts []quickimport.DoctorOption
+			if tryImport {
+				opts = append(opts, quickimport.WithTrialImport(quickimport.WithFormat(quickimport.Format(format))))
+			}
+			rep, err := client.Doctor(cmd.Context(), bucket, opts...)
 			if perr := a.printDoctor(rep, asJSON); perr != nil {
 				return perr
 			}

@@ -28,6 +28,28 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
+// optionFlags are the flags for options of an import.
+var optionFlags = map[string]string{
+	"WithFormat": "--format", "WithLevel": "--level", "WithWorkers": "--workers", "WithConcurrency": "--concurrency",
+	"WithPartSize": "--part-size", "WithOverwrite": "--overwrite", "WithBitmapFile": "--mf", "WithBitmapLayout": "--mf-layout",
+	"WithWait": "--no-wait", "WithDeleteObject": "--delete-object", "WithResubmit": "--resubmit", "WithStateDir": "--no-resume",
+}
+
+// flagError turns an option of the library that cannot be used into the flag
+// that set it.
+func flagError(err error) error {
+	o, ok := errors.AsType[*quickimport.OptionError](err)
+	switch {
+	case !ok:
+		return err
+	case o.Conflict != "":
+		return usagef("%s has no effect with %s; leave one out", flagName(o.Option), flagName(o.Conflict))
+	}
+	return usagef("%s: %s", flagName(o.Option), o.Reason)
+}
+
+func flagName(option string) string { return cmp.Or(optionFlags[option], option) }
+
 // prefixes are in the order in which the packages wrap one another.
 var prefixes = []string{"quickimport: ", "imstest: ", "uploader: ", "anyimage: ", "rawimage: ", "bitmap: ", "zvhd2: "}
 

@@ -83,11 +83,18 @@ func (f *followFlags) add(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.json, "json", false, "print one JSON object on standard output")
 }
 
-func (f *followFlags) options(a *app, local bool) ([]quickimport.Option, error) {
-	opts := []quickimport.Option{quickimport.WithWait(!f.noWait), quickimport.WithAPIVersion(f.version)}
+// options are those of one import.
+func (f *followFlags) options() []quickimport.ImportOption {
+	opts := []quickimport.ImportOption{quickimport.WithWait(!f.noWait)}
 	if f.resubmit {
 		opts = append(opts, quickimport.WithResubmit())
 	}
+	return opts
+}
+
+// clientOptions are those of the client that makes it.
+func (f *followFlags) clientOptions(a *app, local bool) ([]quickimport.Option, error) {
+	opts := []quickimport.Option{quickimport.WithAPIVersion(f.version)}
 	dir, err := a.stateDir(f.stateDir, "imports")
 	switch {
 	case f.timeout < 0:
@@ -219,7 +226,11 @@ func (a *app) doImport(cmd *cobra.Command, file string, f *importFlags) error {
 	if err != nil {
 		return err
 	}
-	opts, err := f.options(a)
+	opts, err := f.options()
+	if err != nil {
+		return err
+	}
+	of, err := f.follow.clientOptions(a, f.local)
 	if err != nil {
 		return err
 	}
@@ -229,31 +240,33 @@ func (a *app) doImport(cmd *cobra.Command, file string, f *importFlags) error {
 			return err
 		}
 		defer cloud.Close()
-		opts = append(opts, cloud.options()...)
+		of = append(of, cloud.options()...)
 		img.Bucket = cmp.Or(img.Bucket, "images")
 	} else {
-		opts = append(opts, f.cloud.options()...)
+		of = append(of, f.cloud.options()...)
 	}
 	ctx, cancel := f.follow.context(cmd.Context())
 	defer cancel()
 	show := a.progress()
 	defer show.finish()
-	client, err := a.newClient(append(opts, events(show))...)
+	client, err := a.newClient(of...)
 	if err != nil {
 		return err
 	}
+	defer client.Close()
+	source, opts := quickimport.File(file), append(opts, events(show))
 	if f.dryRun {
-		plan, err := client.Plan(ctx, file, img)
+		plan, err := client.Plan(ctx, source, img, opts...)
 		show.finish()
 		if err != nil {
-			return a.late(ctx, err)
+			return a.late(ctx, flagError(err))
 		}
 		return a.printPlan(plan, f.follow.json)
 	}
-	res, err := client.Import(ctx, file, img)
+	res, err := client.Import(ctx, source, img, opts...)
 	show.finish()
 	if err != nil {
-		return a.late(ctx, err)
+		return a.late(ctx, flagError(err))
 	}
 	return a.report(res, f.follow.json, f.local)
 }
@@ -284,7 +297,7 @@ func (f *importFlags) check(cmd *cobra.Command, file string) (quickimport.Image,
 }
 
 // options are those that no cloud changes.
-func (f *importFlags) options(a *app) ([]quickimport.Option, error) {
+func (f *importFlags) options() ([]quickimport.ImportOption, error) {
 	l, err := level(f.level)
 	if err != nil {
 		return nil, err
@@ -292,15 +305,15 @@ func (f *importFlags) options(a *app) ([]quickimport.Option, error) {
 	if !slices.Contains([]string{"zvhd2", "raw"}, f.format) {
 		return nil, usagef("--format %q: want zvhd2 or raw", f.format)
 	}
-	opts, err := f.follow.options(a, f.local)
-	if err != nil {
-		return nil, err
-	}
+	opts := f.follow.options()
 	source, err := f.source.options()
 	if err != nil {
 		return nil, err
 	}
-	opts = append(opts, quickimport.WithLevel(l), quickimport.WithFormat(quickimport.Format(f.format)), quickimport.WithSource(source...))
+	opts = append(opts, quickimport.WithFormat(quickimport.Format(f.format)), quickimport.WithSourceOptions(source...))
+	if f.level != "default" {
+		opts = append(opts, quickimport.WithLevel(l))
+	}
 	if f.concurrency != 0 {
 		opts = append(opts, quickimport.WithConcurrency(f.concurrency))
 	}
@@ -323,19 +336,19 @@ func (f *importFlags) options(a *app) ([]quickimport.Option, error) {
 	return f.mfOptions(opts)
 }
 
-func (f *importFlags) mfOptions(opts []quickimport.Option) ([]quickimport.Option, error) {
+func (f *importFlags) mfOptions(opts []quickimport.ImportOption) ([]quickimport.ImportOption, error) {
 	if (f.mf != "" || f.mfLayout != "") && f.format != "raw" {
 		return nil, usagef("--mf and --mf-layout go with --format raw")
 	}
 	if f.mf != "" {
-		opts = append(opts, quickimport.WithMF(f.mf))
+		opts = append(opts, quickimport.WithBitmapFile(f.mf))
 	}
 	if f.mfLayout != "" {
 		l, err := parseLayout("--mf-layout", f.mfLayout)
 		if err != nil {
 			return nil, err
 		}
-		opts = append(opts, quickimport.WithMFLayout(l))
+		opts = append(opts, quickimport.WithBitmapLayout(l))
 	}
 	return opts, nil
 }

@@ -103,19 +103,19 @@ func (a *app) describe(ctx context.Context, bucket *bucketFlags, name string, fl
 	}
 	defer src.Close()
 	switch {
-	case src.disk != nil:
-		in, err := describeDisk(ctx, src.disk)
+	case src.Disk != nil:
+		in, err := describeDisk(ctx, src.Disk)
 		return in, src.unchanged(err)
-	case src.packed != nil:
-		in, err := describePacked(ctx, src.packed)
+	case src.Forward != nil:
+		in, err := describePacked(ctx, src.Forward.(*anyimage.Stream))
 		return in, src.unchanged(err)
-	case src.stream != nil:
+	case src.Sequence != nil:
 		if name == "-" {
 			return nil, usagef("info reads tables here and there, which standard input cannot do; name a file")
 		}
 		return nil, hintf("%s is ZVHD, which has no tables to describe it; convert it to RAW first", name)
 	}
-	return describeContainer(src.container), nil
+	return describeContainer(src.Container), nil
 }
 
 func describeContainer(zr *zvhd2.Reader) *info {

@@ -34,13 +34,13 @@ addition_error_code, addition_error_msg).`,
 			}
 			show := a.progress()
 			defer show.finish()
-			client, err := cloud.client(a, events(show))
+			client, err := cloud.client(a)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := (&followFlags{timeout: timeout}).context(cmd.Context())
 			defer cancel()
-			job, err := findJob(ctx, client, args[0], wait)
+			job, err := findJob(ctx, client, args[0], wait, events(show))
 			show.finish()
 			if job != nil {
 				err = errors.Join(a.printJob(job, asJSON), err)
@@ -57,12 +57,12 @@ addition_error_code, addition_error_msg).`,
 }
 
 // findJob reads a job; one that has failed is returned with the error that says so.
-func findJob(ctx context.Context, c *quickimport.Client, id string, wait bool) (*quickimport.Job, error) {
-	read := c.Job
+func findJob(ctx context.Context, c *quickimport.Client, id string, wait bool, events quickimport.ImportOption) (job *quickimport.Job, err error) {
 	if wait {
-		read = c.WaitJob
+		job, err = c.WaitJob(ctx, id, events)
+	} else {
+		job, err = c.Job(ctx, id)
 	}
-	job, err := read(ctx, id)
 	if failed, ok := errors.AsType[*quickimport.JobError](err); ok {
 		return &failed.Job, err
 	}

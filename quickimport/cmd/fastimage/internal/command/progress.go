@@ -67,7 +67,7 @@ func (a *app) progress() display {
 // events passes a client's progress on to a display. Encoding and sending run
 // side by side; how large the object becomes is estimated from what has been
 // encoded.
-func events(show display) quickimport.Option {
+func events(show display) quickimport.ImportOption {
 	return quickimport.WithProgress(func(e quickimport.Event) {
 		phase := string(e.Phase)
 		if e.Phase != quickimport.PhaseUpload || e.Object == 0 {

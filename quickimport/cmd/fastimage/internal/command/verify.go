@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -55,12 +57,15 @@ func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against str
 	}
 	var opts []zvhd2.Option
 	if against != "" {
-		disk, err := openDisk(ctx, against)
+		disk, err := openSource(ctx, quickimport.File(against))
 		if err != nil {
 			return err
 		}
 		defer disk.Close()
-		opts = append(opts, zvhd2.WithAgainst(disk, disk.Size()))
+		if disk.Disk == nil {
+			return &anyimage.UnsupportedError{Name: against, Format: disk.Format()}
+		}
+		opts = append(opts, zvhd2.WithAgainst(disk.Disk, disk.Size()))
 	}
 	rep, err := func() (*zvhd2.Report, error) {
 		show := a.progress()
