@@ -86,13 +86,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (c *Client) do(ctx context.Context, q call, out any) error {
 	creds, err := c.creds.Credentials(ctx)
 	if err == nil {
-		err = creds.check()
+		err = checkCredentials(creds)
 	}
 	if err != nil {
 		return fmt.Errorf("quickimport: %s: %w", q.op, err)
 	}
 	err = c.doAs(ctx, creds, q, out)
-	if !errors.Is(err, ErrAuthentication) || !c.creds.replace(ctx, creds) {
+	if !errors.Is(err, ErrAuthentication) || !c.creds.Refused(ctx, creds) {
 		return err
 	}
 	if creds, err = c.creds.Credentials(ctx); err != nil {

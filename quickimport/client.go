@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
-	"time"
 
+	"github.com/fastimage/fastimage/internal/cloud"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -18,7 +18,7 @@ type Client struct {
 	o     *options
 	http  *http.Client
 	obs   *uploader.Client
-	creds *credentialsCache
+	creds *cloud.Cache
 
 	mu      sync.Mutex
 	project string // guarded by mu: the project id once it was looked up
@@ -30,7 +30,7 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{o: o, project: o.projectID, creds: &credentialsCache{provider: o.credentials, now: time.Now}, http: &http.Client{
+	c := &Client{o: o, project: o.projectID, creds: cloud.NewCache(o.credentials), http: &http.Client{
 		Transport: o.transport,
 		// A redirect would carry the token to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

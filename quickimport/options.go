@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fastimage/fastimage/internal/cloud"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -73,7 +74,8 @@ func setURL(to *string, what, raw string) error {
 }
 
 // WithTransport sets the transport of all requests: proxies and CA bundles go
-// in here. Default: a clone of http.DefaultTransport.
+// in here. Default: HTTP/1.1 with the proxy of the environment and a
+// connection for every part in flight.
 func WithTransport(t http.RoundTripper) Option {
 	return func(o *options) error { o.transport = t; return nil }
 }
@@ -155,7 +157,7 @@ func newOptions(opts []Option) (*options, error) {
 		o.logger = slog.New(slog.DiscardHandler)
 	}
 	if o.transport == nil {
-		o.transport = http.DefaultTransport.(*http.Transport).Clone()
+		o.transport = cloud.NewTransport(cloud.TransportConfig{})
 	}
 	for service, to := range map[string]*string{"ims": &o.ims, "obs": &o.obs, "iam": &o.iam} {
 		if *to == "" {

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,30 +18,18 @@ import (
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/fastimage/fastimage/internal/cloud"
 )
 
 // Credentials are an access key, its secret key and, for temporary keys, the
-// security token and the time they end.
-type Credentials struct {
-	AccessKey     string    // required
-	SecretKey     string    // required
-	SecurityToken string    // of temporary keys, else ""
-	Expires       time.Time // zero: they do not end
-}
+// security token and when they expire. Token and ProjectID are not used here.
+type Credentials = cloud.Credentials
 
-// String names the access key and no secret.
-func (c Credentials) String() string { return "Credentials(" + c.AccessKey + ")" }
-
-// Format prints what String does, whatever the verb, so that no log shows a secret.
-func (c Credentials) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
-
-// MarshalText keeps the secrets out of JSON and of structured logs.
-func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// CredentialsFunc provides credentials. It is asked once, and again shortly
-// before they end or when the service calls them expired. It must be safe for
-// concurrent use.
-type CredentialsFunc func(ctx context.Context) (Credentials, error)
+// CredentialsFunc returns credentials. It is asked once, and again five minutes
+// before they expire or when the service refuses them. While the ones it
+// returned are valid, its errors do no harm: it is asked again later. It must be
+// safe for concurrent use.
+type CredentialsFunc = cloud.CredentialsFunc
 
 // Client talks to one endpoint. It is safe for concurrent use.
 type Client struct {

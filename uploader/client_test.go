@@ -138,7 +138,7 @@ func TestClientOptions(t *testing.T) {
 	slog.New(slog.NewJSONHandler(&text, nil)).Info("keys", "keys", keys, "inside", struct{ C *uploader.Credentials }{&keys})
 	slog.New(slog.NewTextHandler(&text, nil)).Info("keys", "keys", keys)
 	text.WriteString(fmt.Sprintf("%v %+v %#v %s %q %d", keys, keys, keys, keys, keys, keys))
-	assert.Contains(t, text.String(), "Credentials(AK)")
+	assert.Contains(t, text.String(), "access key (redacted)")
 	assert.NotContains(t, text.String(), "hidden")
 }
 

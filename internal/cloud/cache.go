@@ -28,6 +28,10 @@ func (e *ProviderError) Error() string { return e.Err.Error() }
 // Unwrap returns the provider's error.
 func (e *ProviderError) Unwrap() error { return e.Err }
 
+// secret returns credentials. It is a function because fmt prints the unexported
+// fields of a struct, and of what holds it, without calling Credentials.Format.
+type secret func() Credentials
+
 // A Cache keeps what its provider returned until five minutes before it expires,
 // or until a service refuses it (Refused). While what it keeps is valid, an
 // error of the provider is hidden, and the provider is asked again later.
@@ -36,17 +40,16 @@ type Cache struct {
 	now      func() time.Time
 
 	mu       sync.Mutex // guards what follows
-	kept     Credentials
-	have     bool      // kept was returned by the provider
-	stale    bool      // kept was refused
-	askAfter time.Time // the provider failed: not before
-	call     *call     // under way
+	kept     secret     // nil: the provider has returned none yet
+	stale    bool       // kept was refused
+	askAfter time.Time  // the provider failed: not before
+	call     *call      // under way
 }
 
 // call is one call of the provider, which all who wait for it share.
 type call struct {
 	done    chan struct{} // closed when creds and err are set
-	creds   Credentials
+	creds   secret
 	err     error
 	waiting int
 	cancel  context.CancelFunc
@@ -62,7 +65,7 @@ func (c *Cache) Credentials(ctx context.Context) (Credentials, error) {
 	c.mu.Lock()
 	if c.fresh() {
 		defer c.mu.Unlock()
-		return c.kept, nil
+		return c.kept(), nil
 	}
 	w := c.join(ctx)
 	c.mu.Unlock()
@@ -73,21 +76,21 @@ func (c *Cache) Credentials(ctx context.Context) (Credentials, error) {
 		return Credentials{}, context.Cause(ctx)
 	}
 	if w.err == nil {
-		return w.creds, nil
+		return w.creds(), nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.valid() {
-		return c.kept, nil
+		return c.kept(), nil
 	}
-	return Credentials{}, &ProviderError{Temporary: c.have, Err: w.err}
+	return Credentials{}, &ProviderError{Temporary: c.kept != nil, Err: w.err}
 }
 
 // Refused notes that a service refused credentials and asks for others. It
 // reports whether there are any; when the provider fails, there are none.
 func (c *Cache) Refused(ctx context.Context, refused Credentials) bool {
 	c.mu.Lock()
-	if c.have && c.kept == refused {
+	if c.kept != nil && c.kept() == refused {
 		c.stale, c.askAfter = true, time.Time{}
 	}
 	c.mu.Unlock()
@@ -97,10 +100,10 @@ func (c *Cache) Refused(ctx context.Context, refused Credentials) bool {
 
 // fresh reports whether kept does without asking; c.mu is held.
 func (c *Cache) fresh() bool {
-	if !c.have || c.stale {
+	if c.kept == nil || c.stale {
 		return false
 	}
-	if c.kept.Expires.IsZero() || c.kept.Expires.Sub(c.now()) > expiryMargin {
+	if end := c.kept().Expires; end.IsZero() || end.Sub(c.now()) > expiryMargin {
 		return true
 	}
 	return c.valid() && c.now().Before(c.askAfter)
@@ -109,7 +112,11 @@ func (c *Cache) fresh() bool {
 // valid reports whether kept has not expired; c.mu is held. Keys that were
 // refused may be valid all the same: a refusal has other causes too.
 func (c *Cache) valid() bool {
-	return c.have && (c.kept.Expires.IsZero() || c.kept.Expires.After(c.now()))
+	if c.kept == nil {
+		return false
+	}
+	end := c.kept().Expires
+	return end.IsZero() || end.After(c.now())
 }
 
 // join waits with others for the call under way, or begins one; c.mu is held.
@@ -136,14 +143,15 @@ func (c *Cache) leave(w *call) {
 }
 
 func (c *Cache) ask(ctx context.Context, w *call) {
-	w.creds, w.err = c.provider.Credentials(ctx)
+	creds, err := c.provider.Credentials(ctx)
+	w.creds, w.err = func() Credentials { return creds }, err
 	w.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.call == w {
 		c.call = nil
 		if w.err == nil {
-			c.kept, c.have, c.stale, c.askAfter = w.creds, true, false, time.Time{}
+			c.kept, c.stale, c.askAfter = w.creds, false, time.Time{}
 		} else {
 			c.stale, c.askAfter = false, c.now().Add(askAgain)
 		}

@@ -127,6 +127,7 @@ func TestCacheRefused(t *testing.T) {
 	assert.Equal(t, "AK2", second.AccessKey)
 	assert.False(t, c.Refused(t.Context(), second), "asked, and there are no others")
 	assert.EqualValues(t, 3, p.asked.Load())
+	assert.NotContains(t, fmt.Sprintf("%+v %#v", c, struct{ C any }{c}), "SK")
 }
 
 // TestCacheHangs: a provider that hangs holds nobody whose context ends, and is
