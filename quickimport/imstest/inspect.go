@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -13,6 +14,9 @@ type Object struct {
 	Key, ETag, StorageClass string // ETag without quotes
 	Size                    int64  // bytes
 	Modified                time.Time
+	Metadata                map[string]string // x-amz-meta-*, names in lower case without the prefix
+	VersionID               string            // "" unless the bucket is versioned
+	DeleteMarker            bool              // the object was deleted, in a versioned bucket
 }
 
 // Upload is a multipart upload that was neither completed nor aborted.
@@ -131,18 +135,37 @@ func (s *Server) Jobs() []Job {
 
 // Objects returns a bucket's objects by key.
 func (s *Server) Objects(bucket string) []Object {
+	out := []Object{}
+	for _, o := range s.store.current(bucket) {
+		out = append(out, o.describe())
+	}
+	return out
+}
+
+// Versions returns the versions of an object, delete markers included, oldest first.
+func (s *Server) Versions(bucket, key string) []Object {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	b := s.store.buckets[bucket]
 	if b == nil {
 		return nil
 	}
-	out := []Object{}
-	for _, k := range slices.Sorted(maps.Keys(b.objects)) {
-		o := b.objects[k]
-		out = append(out, Object{Key: k, ETag: o.ETag, StorageClass: o.StorageClass, Size: o.Size, Modified: o.Modified})
+	var out []Object
+	for _, o := range b.objects[key] {
+		out = append(out, o.describe())
 	}
 	return out
+}
+
+func (o *object) describe() Object {
+	meta := map[string]string{}
+	for k, v := range o.Meta {
+		if name, ok := strings.CutPrefix(k, metaPrefix); ok {
+			meta[strings.ToLower(name)] = v
+		}
+	}
+	return Object{Key: o.Key, ETag: o.ETag, StorageClass: o.StorageClass, Size: o.Size, Modified: o.Modified,
+		Metadata: meta, VersionID: o.VersionID, DeleteMarker: o.Marker}
 }
 
 // ReadObject returns an object's bytes.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/johannesboyne/gofakes3"
 )
 
 const maxImage = 1 << 40
@@ -97,7 +96,8 @@ func (m *imsService) checkObject(img *Image) *apiError {
 		return bad("IMG.0058", "The OBS bucket is in another region.")
 	}
 	or, err := m.store.open(img.Bucket, img.Key)
-	if gofakes3.HasErrorCode(err, gofakes3.ErrNoSuchKey) {
+	var oe *obsError
+	if errors.As(err, &oe) && oe.Code == "NoSuchKey" {
 		return bad("IMG.0121", "The image file does not exist in the OBS bucket.")
 	}
 	if err != nil {

@@ -1,30 +1,15 @@
 package imstest
 
 import (
-	"bytes"
-	"crypto/md5"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/xml"
 	"errors"
-	"fmt"
-	"hash"
-	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
-
-	"github.com/johannesboyne/gofakes3"
 )
-
-// obsError is an answer of the object store that gofakes3 has no code for.
-type obsError struct {
-	Status        int
-	Code, Message string
-}
-
-func (e *obsError) Error() string { return e.Code + ": " + e.Message }
 
 const (
 	maxKey    = 1024
@@ -36,155 +21,184 @@ const (
 	copyRange = "X-Amz-Copy-Source-Range"
 )
 
-// obs is the object store: gofakes3 for buckets, listings and reads, and around
-// it what gofakes3 lacks or lets pass.
+// obsError is an error of the object store.
+type obsError struct {
+	Status        int
+	Code, Message string
+}
+
+func (e *obsError) Error() string { return e.Code + ": " + e.Message }
+
+// obsStatus has the status that goes with a code.
+var obsStatus = map[string]int{
+	"AccessDenied":                 403,
+	"AuthorizationHeaderMalformed": 400,
+	"BadDigest":                    400,
+	"BucketAlreadyExists":          409,
+	"EntityTooLarge":               400,
+	"EntityTooSmall":               400,
+	"IncompleteBody":               400,
+	"InvalidAccessKeyId":           403,
+	"InvalidArgument":              400,
+	"InvalidBucketName":            400,
+	"InvalidDigest":                400,
+	"InvalidPart":                  400,
+	"InvalidPartOrder":             400,
+	"InvalidRange":                 416,
+	"InvalidRequest":               400,
+	"InvalidStorageClass":          400,
+	"InvalidToken":                 403,
+	"KeyTooLongError":              400,
+	"MalformedXML":                 400,
+	"MethodNotAllowed":             405,
+	"MissingContentLength":         411,
+	"NoSuchBucket":                 404,
+	"NoSuchKey":                    404,
+	"NoSuchUpload":                 404,
+	"NoSuchVersion":                404,
+	"NotImplemented":               501,
+	"NotModified":                  304,
+	"PreconditionFailed":           412,
+	"RequestTimeTooSkewed":         403,
+	"ServerSideEncryptionConfigurationNotFoundError": 404,
+	"SignatureDoesNotMatch":                          403,
+	"VirtualHostDomainRequired":                      403,
+	"XAmzContentSHA256Mismatch":                      400,
+}
+
+// refuse makes an error with the status that goes with its code.
+func refuse(code, message string) *obsError { return &obsError{obsStatus[code], code, message} }
+
+func noSuchKey() *obsError { return refuse("NoSuchKey", "The specified key does not exist.") }
+
+func noSuchBucket() *obsError { return refuse("NoSuchBucket", "The specified bucket does not exist.") }
+
+// obs is the object store: the part of the S3 protocol that OBS has and a
+// client for images needs, and nothing that OBS refuses.
 type obs struct {
 	*Server
-	s3 http.Handler
 }
 
-func newOBS(s *Server) *obs {
-	// The skew is checked with our own clock.
-	return &obs{Server: s, s3: gofakes3.New(backend{s.store}, gofakes3.WithTimeSkewLimit(0)).Server()}
+// obsCall is a request to the object store.
+type obsCall struct {
+	*obs
+	w      http.ResponseWriter
+	r      *http.Request
+	q      url.Values
+	op     Op
+	f      *Fault
+	bucket bucket
+	key    string
 }
 
-func (o *obs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	aw := &answer{ResponseWriter: w, id: requestID(r)}
-	aw.header()
-	if err := o.serve(aw, r); err != nil {
-		writeOBSError(aw, r, err)
+func (o *obs) serve(w http.ResponseWriter, r *http.Request, op Op, f *Fault) {
+	setIDs(w.Header(), OBS, requestID(r))
+	c := &obsCall{obs: o, w: w, r: r, op: op, f: f}
+	err := c.check()
+	if err == nil {
+		err = c.perform()
 	}
-	aw.header()
+	if err != nil {
+		c.fail(err)
+	}
 }
 
-func (o *obs) serve(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseChunked(r); err != nil {
+// check decides whether the request is one that the store takes.
+func (c *obsCall) check() (err error) {
+	if err := refuseChunked(c.r); err != nil {
 		return err
 	}
-	if err := o.checkV4(r); err != nil {
+	if err := c.checkV4(c.r); err != nil {
 		return err
 	}
-	bucket, key, err := address(r)
+	name, key, err := address(c.r)
 	if err != nil {
 		return err
 	}
 	if len(key) > maxKey {
-		return gofakes3.ErrorMessage(gofakes3.ErrKeyTooLong, "The key is longer than 1024 bytes.")
+		return refuse("KeyTooLongError", "The key is longer than 1024 bytes.")
 	}
-	if err := checkPutQuery(r, key); err != nil {
+	c.key = key
+	if c.q, err = url.ParseQuery(c.r.URL.RawQuery); err != nil {
+		return refuse("InvalidArgument", "The query is malformed.")
+	}
+	if err := c.checkQuery(); err != nil {
 		return err
 	}
-	if err := o.vary(w, r, key); err != nil {
-		return err
+	var ok bool
+	if c.bucket, ok = c.store.bucket(name); !ok && name != "" {
+		return noSuchBucket()
 	}
-	b, ok := o.store.bucket(bucket)
-	if bucket != "" && !ok && (r.Method != http.MethodPut || key != "") {
-		return gofakes3.BucketNotFound(bucket)
-	}
-	return o.route(w, r, b, bucket, key)
+	return c.vary()
 }
 
-func (o *obs) route(w http.ResponseWriter, r *http.Request, b bucket, bucket, key string) error {
-	q := r.URL.Query()
-	switch {
-	case key == "" && r.Method == http.MethodGet && q.Has("location"):
-		return writeXML(w, struct {
-			XMLName xml.Name `xml:"LocationConstraint"`
-			NS      string   `xml:"xmlns,attr"`
-			Region  string   `xml:",chardata"`
-		}{NS: s3XMLNS, Region: b.Region})
-	case key == "" && r.Method == http.MethodGet && q.Has("encryption"):
-		return o.bucketEncryption(w)
-	case key == "" && r.Method == http.MethodHead && bucket != "":
-		w.Header().Set("X-Amz-Bucket-Region", b.Region)
-		w.Header().Set("X-Amz-Storage-Class", b.StorageClass)
-		return nil
-	case q.Has("uploads") || q.Has("uploadId"):
-		return o.multipart(w, r, bucket, key)
-	case r.Method == http.MethodPut && key != "" && r.Header.Get(copyFrom) == "":
-		return o.putObject(w, r, bucket, key)
-	case r.Method == http.MethodPost && !q.Has("delete"):
-		return gofakes3.ErrMethodNotAllowed
-	case r.Method == http.MethodPost, r.Method == http.MethodPut:
-		body, err := readVerified(r)
-		if err != nil {
-			return err
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-	}
-	return o.delegate(w, r, bucket, key)
+// parameters are the query parameters that an operation knows.
+var parameters = map[Op][]string{
+	OpGetObject:    {"versionId"},
+	OpHeadObject:   {"versionId"},
+	OpDeleteObject: {"versionId"},
+	OpListObjects:  {"prefix", "delimiter", "marker", "max-keys"},
+	OpLocation:     {"location"},
+	OpEncryption:   {"encryption"},
+	OpVersioning:   {"versioning"},
+	OpCreateUpload: {"uploads"},
+	OpUploadPart:   {"partNumber", "uploadId"},
+	OpCopyPart:     {"partNumber", "uploadId"},
+	OpComplete:     {"uploadId"},
+	OpAbort:        {"uploadId"},
+	OpListParts:    {"uploadId", "max-parts", "part-number-marker"},
+	OpListUploads:  {"uploads", "prefix", "max-uploads", "key-marker", "upload-id-marker"},
 }
 
-// delegate hands a checked request to gofakes3, which knows path style only.
-func (o *obs) delegate(w http.ResponseWriter, r *http.Request, bucket, key string) error {
-	if key != "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		if err := o.conditions(r, bucket, key); err != nil {
-			return err
+// checkQuery refuses parameters that the operation does not know. The service
+// takes x-id, which the AWS SDK appends, for a part of the key of a PUT; other
+// methods ignore it.
+func (c *obsCall) checkQuery() error {
+	for p := range c.q {
+		switch {
+		case slices.Contains(parameters[c.op], p):
+		case c.r.Method == http.MethodPut:
+			return noSuchKey()
+		case p != "x-id":
+			return refuse("NotImplemented", "The query parameter "+p+" is not supported.")
 		}
 	}
-	r2 := r.Clone(r.Context())
-	r2.URL.Path = "/" + bucket
-	if key != "" {
-		r2.URL.Path += "/" + key
-	}
-	r2.URL.RawPath = ""
-	r2.Header.Del("If-None-Match")
-	o.s3.ServeHTTP(w, r2)
 	return nil
 }
 
-func (o *obs) conditions(r *http.Request, bucket, key string) error {
-	match, none := r.Header.Get("If-Match"), r.Header.Get("If-None-Match")
-	if match == "" && none == "" {
-		return nil
+func (c *obsCall) perform() error {
+	switch c.op {
+	case OpPutObject:
+		return c.putObject()
+	case OpGetObject, OpHeadObject:
+		return c.getObject()
+	case OpDeleteObject:
+		return c.deleteObject()
+	case OpListObjects:
+		return c.listObjects()
+	case OpHeadBucket, OpLocation, OpEncryption, OpVersioning:
+		return c.describeBucket()
+	case OpCreateUpload:
+		return c.createUpload()
+	case OpUploadPart:
+		return c.uploadPart()
+	case OpCopyPart:
+		return c.copyPart()
+	case OpComplete:
+		return c.completeUpload()
+	case OpAbort:
+		return c.abortUpload()
+	case OpListParts:
+		return c.listParts()
+	case OpListUploads:
+		return c.listUploads()
 	}
-	or, err := o.store.open(bucket, key)
-	if err != nil {
-		return err
-	}
-	defer or.Close()
-	if match != "" && match != "*" && strings.Trim(match, `"`) != or.ETag {
-		return gofakes3.ErrorMessage(gofakes3.ErrPreconditionFailed, "The ETag is another.")
-	}
-	if none != "" && (none == "*" || strings.Trim(none, `"`) == or.ETag) {
-		return gofakes3.ErrNotModified
-	}
-	return nil
-}
-
-func (o *obs) putObject(w http.ResponseWriter, r *http.Request, bucket, key string) error {
-	class := r.Header.Get("X-Amz-Storage-Class")
-	switch class {
-	case "":
-		b, _ := o.store.bucket(bucket)
-		class = b.StorageClass
-	case standardClass, "WARM", "COLD", "STANDARD_IA", "GLACIER", "DEEP_ARCHIVE":
-	default:
-		return &obsError{400, "InvalidStorageClass", "The storage class is not known."}
-	}
-	rc, err := o.receiveBody(r, maxPut)
-	if err != nil {
-		return err
-	}
-	ob, err := o.store.putReceived(bucket, key, rc, userMeta(flat(r.Header)), class)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("ETag", `"`+ob.ETag+`"`)
-	return nil
-}
-
-func flat(h http.Header) map[string]string {
-	m := make(map[string]string, len(h))
-	for k := range h {
-		m[k] = h.Get(k)
-	}
-	return m
+	return refuse("MethodNotAllowed", "The specified method is not allowed against this resource.")
 }
 
 // address splits host and path into bucket and key. Path style is for loopback
 // names and IP literals; domain names are virtual-hosted, and the bare endpoint
-// domain answers nothing but the list of buckets and HEAD.
+// domain answers nothing but HEAD.
 func address(r *http.Request) (bucket, key string, err error) {
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -201,9 +215,9 @@ func address(r *http.Request) (bucket, key string, err error) {
 		case path == "" || r.Method == http.MethodHead:
 			return bucket, key, nil
 		case r.Method == http.MethodPut:
-			return "", "", gofakes3.KeyNotFound(key)
+			return "", "", noSuchKey()
 		}
-		return "", "", &obsError{403, "VirtualHostDomainRequired", "Virtual host domain is required when accessing a specific bucket."}
+		return "", "", refuse("VirtualHostDomainRequired", "Virtual host domain is required when accessing a specific bucket.")
 	}
 	if i := strings.LastIndex(host, ".obs."); i > 0 {
 		return host[:i], path, nil
@@ -212,6 +226,8 @@ func address(r *http.Request) (bucket, key string, err error) {
 	return bucket, path, nil
 }
 
+// refuseChunked refuses the AWS SDK's chunked bodies and checksums, which OBS
+// refuses or, worse, stores as they are.
 func refuseChunked(r *http.Request) error {
 	h := r.Header
 	bad := strings.Contains(h.Get("Content-Encoding"), "aws-chunked") || len(r.Trailer) > 0 ||
@@ -222,205 +238,35 @@ func refuseChunked(r *http.Request) error {
 		}
 	}
 	if bad {
-		return &obsError{400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed: chunked bodies and checksum headers are not supported."}
+		return refuse("XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed: chunked bodies and checksum headers are not supported.")
 	}
 	return nil
 }
 
-// checkPutQuery refuses what a PUT does not know, x-id among it, in the way the
-// service does.
-func checkPutQuery(r *http.Request, key string) error {
-	if r.Method != http.MethodPut {
-		return nil
-	}
-	q := r.URL.Query()
-	ok := len(q) == 0 || key != "" && len(q) == 2 && q.Has("partNumber") && q.Has("uploadId")
-	if !ok {
-		return gofakes3.KeyNotFound(key)
-	}
-	return nil
-}
-
-// receiveBody stores a body and verifies it against length, Content-MD5 and the signed hash.
-func (o *obs) receiveBody(r *http.Request, limit int64) (received, error) {
-	if r.ContentLength < 0 {
-		return received{}, gofakes3.ErrorMessage(gofakes3.ErrMissingContentLength, "You must provide the Content-Length HTTP header.")
-	}
-	if r.ContentLength > limit {
-		return received{}, &obsError{400, "EntityTooLarge", "The body is larger than 5 GiB."}
-	}
-	v, err := newVerifier(r)
-	if err != nil {
-		return received{}, err
-	}
-	rc, err := o.store.receive(v.reader(r.Body))
-	if err != nil {
-		var perr interface{ Timeout() bool }
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &perr) {
-			err = gofakes3.ErrorMessage(gofakes3.ErrIncompleteBody, "The body ended before its Content-Length.")
-		}
-		return rc, err
-	}
-	if err := v.check(rc.md5); err != nil {
-		_ = removeFile(rc.file)
-		return rc, err
-	}
-	return rc, nil
-}
-
-func readVerified(r *http.Request) ([]byte, error) {
-	v, err := newVerifier(r)
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(io.LimitReader(v.reader(r.Body), maxXML+1))
-	if err != nil {
-		return nil, gofakes3.ErrorMessage(gofakes3.ErrIncompleteBody, "The body could not be read.")
-	}
-	if len(body) > maxXML {
-		return nil, &obsError{400, "EntityTooLarge", "The request body is too large."}
-	}
-	sum := md5.Sum(body)
-	return body, v.check(sum[:])
-}
-
-type verifier struct {
-	md5, sha []byte
-	sum      hash.Hash
-}
-
-func newVerifier(r *http.Request) (*verifier, error) {
-	v := &verifier{}
-	if h, ok := r.Header["Content-Md5"]; ok {
-		raw, err := base64.StdEncoding.DecodeString(h[0])
-		if err != nil || len(raw) != md5.Size {
-			return nil, gofakes3.ErrorMessage(gofakes3.ErrInvalidDigest, "The Content-MD5 you specified is not valid.")
-		}
-		v.md5 = raw
-	}
-	if h := r.Header.Get("X-Amz-Content-Sha256"); h != unsigned {
-		raw, err := hex.DecodeString(h)
-		if err != nil || len(raw) != sha256.Size {
-			return nil, gofakes3.ErrorMessage(gofakes3.ErrInvalidArgument, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD or a SHA-256.")
-		}
-		v.sha, v.sum = raw, sha256.New()
-	}
-	return v, nil
-}
-
-func (v *verifier) reader(r io.Reader) io.Reader {
-	if v.sum == nil {
-		return r
-	}
-	return io.TeeReader(r, v.sum)
-}
-
-func (v *verifier) check(sum []byte) error {
-	if v.md5 != nil && !bytes.Equal(v.md5, sum) {
-		return gofakes3.ErrorMessage(gofakes3.ErrBadDigest, "The Content-MD5 you specified did not match what we received.")
-	}
-	if v.sum != nil && !bytes.Equal(v.sha, v.sum.Sum(nil)) {
-		return &obsError{400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed."}
-	}
-	return nil
-}
-
-func writeXML(w http.ResponseWriter, v any) error {
+func (c *obsCall) sendXML(v any) error {
 	data, err := xml.Marshal(v)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/xml")
-	_, _ = fmt.Fprintf(w, "%s%s", xml.Header, data)
+	c.w.Header().Set("Content-Type", "application/xml")
+	_, _ = c.w.Write(append([]byte(xml.Header), data...))
 	return nil
 }
 
-func writeOBSError(w *answer, r *http.Request, err error) {
-	status, code, msg := http.StatusInternalServerError, "InternalError", "Internal error."
+// fail answers with an error.
+func (c *obsCall) fail(err error) {
 	var oe *obsError
-	var ge gofakes3.Error
-	switch {
-	case errors.As(err, &oe):
-		status, code, msg = oe.Status, oe.Code, oe.Message
-	case errors.As(err, &ge):
-		code, status, msg = string(ge.ErrorCode()), ge.ErrorCode().Status(), ge.ErrorCode().Message()
-		if _, m, ok := strings.Cut(ge.Error(), ": "); ok && m != "" {
-			msg = m
-		}
-		if ge.ErrorCode() == gofakes3.ErrMethodNotAllowed {
-			status = http.StatusMethodNotAllowed
-		}
+	if !errors.As(err, &oe) {
+		c.logger.Error("object store", "op", c.op, "error", err)
+		oe = &obsError{http.StatusInternalServerError, "InternalError", "Internal error."}
 	}
-	if r.Method == http.MethodHead || status == http.StatusNotModified {
-		w.WriteHeader(status)
+	if c.r.Method == http.MethodHead || oe.Status == http.StatusNotModified {
+		c.w.WriteHeader(oe.Status)
 		return
 	}
-	w.Header().Set("Content-Type", "application/xml")
-	w.WriteHeader(status)
-	_, _ = w.Write(errorXML(r, code, msg))
-}
-
-// answer sets what every answer carries, whoever writes it.
-type answer struct {
-	http.ResponseWriter
-	id   string
-	sent bool
+	c.w.Header().Set("Content-Type", "application/xml")
+	c.w.WriteHeader(oe.Status)
+	_, _ = c.w.Write(errorXML(c.r, oe.Code, oe.Message))
 }
 
 func hostID(id string) string { return base64.StdEncoding.EncodeToString([]byte(id)) }
-
-func (a *answer) header() {
-	if a.sent {
-		return
-	}
-	h := a.Header()
-	h.Set("Server", "OBS")
-	h.Set("X-Amz-Request-Id", a.id)
-	h.Set("X-Obs-Request-Id", a.id)
-	h.Set("X-Amz-Id-2", hostID(a.id))
-	if e := h.Get(etagHeader); e != "" {
-		h.Set("ETag", e)
-		h.Del(etagHeader)
-	}
-}
-
-func (a *answer) WriteHeader(status int) {
-	a.header()
-	a.sent = true
-	a.ResponseWriter.WriteHeader(status)
-}
-
-func (a *answer) Write(p []byte) (int, error) {
-	if !a.sent {
-		a.WriteHeader(http.StatusOK)
-	}
-	return a.ResponseWriter.Write(p)
-}
-
-// rival puts another host's object in the place of the one that was just stored.
-func (o *obs) rival(r *http.Request) {
-	bucket, key, _ := address(r)
-	old, err := o.store.open(bucket, key)
-	if err != nil {
-		return
-	}
-	size, class := old.Size, old.StorageClass
-	_ = old.Close()
-	rc, err := o.store.receive(io.LimitReader(rivalBytes{}, size))
-	if err == nil {
-		_, err = o.store.putReceived(bucket, key, rc, nil, class)
-	}
-	if err != nil {
-		o.logger.Error("rival not stored", "error", err)
-	}
-}
-
-// rivalBytes is what a rival's object consists of.
-type rivalBytes struct{}
-
-func (rivalBytes) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 0xA5
-	}
-	return len(p), nil
-}

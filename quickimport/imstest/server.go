@@ -103,7 +103,7 @@ func New(opts ...Option) (_ *Server, err error) {
 	if s.store, err = openStore(dir, s.tempDir == "", s.region, s.clock); err != nil {
 		return nil, err
 	}
-	s.store.encrypted = s.variants[Encrypted]
+	s.store.encrypted, s.store.versioned = s.variants[Encrypted], s.variants[Versioned]
 	for _, b := range s.buckets {
 		if _, ok := s.store.bucket(b); ok {
 			continue
@@ -117,7 +117,7 @@ func New(opts ...Option) (_ *Server, err error) {
 	if s.ims, err = newIMS(ctx, s); err != nil {
 		return nil, err
 	}
-	s.obs = newOBS(s)
+	s.obs = &obs{s}
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
@@ -225,7 +225,7 @@ func (s *Server) succeeded(r *http.Request, rec *Request, f *Fault) {
 func (s *Server) dispatch(rec *Request, f *Fault, w http.ResponseWriter, r *http.Request) {
 	switch rec.Service {
 	case OBS:
-		s.obs.ServeHTTP(w, r)
+		s.obs.serve(w, r, rec.Op, f)
 	case IMS:
 		s.ims.serve(w, r, rec.Op, f)
 	default:

@@ -20,7 +20,7 @@ func (o *obs) checkV4(r *http.Request) error {
 	got := r.Header.Get("Authorization")
 	rest, ok := strings.CutPrefix(got, "AWS4-HMAC-SHA256 ")
 	if !ok {
-		return &obsError{403, "AccessDenied", "Access Denied: a signature of version 4 in the Authorization header is needed."}
+		return refuse("AccessDenied", "Access Denied: a signature of version 4 in the Authorization header is needed.")
 	}
 	f := map[string]string{}
 	for _, p := range strings.Split(rest, ",") {
@@ -29,22 +29,22 @@ func (o *obs) checkV4(r *http.Request) error {
 	}
 	scope := strings.Split(f["Credential"], "/")
 	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
-	if len(scope) != 5 || err != nil || scope[1] != at.Format("20060102") || scope[3] != "s3" || scope[2] != o.region {
-		return &obsError{400, "AuthorizationHeaderMalformed", "The authorization header is malformed; expecting region '" + o.region + "', service 's3' and the request's date."}
+	if len(scope) != 5 || err != nil || scope[1] != at.Format("20060102") || scope[3] != "s3" || scope[4] != "aws4_request" || scope[2] != o.region {
+		return refuse("AuthorizationHeaderMalformed", "The authorization header is malformed; expecting region '"+o.region+"', service 's3' and the request's date.")
 	}
 	if scope[0] != o.accessKey {
-		return &obsError{403, "InvalidAccessKeyId", "The access key id you provided does not exist in our records."}
+		return refuse("InvalidAccessKeyId", "The access key id you provided does not exist in our records.")
 	}
 	if d := o.clock().Sub(at); d > maxSkew || d < -maxSkew {
-		return &obsError{403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."}
+		return refuse("RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
 	}
 	if r.Header.Get("X-Amz-Security-Token") != o.securityToken {
-		return &obsError{403, "InvalidToken", "The security token is missing, invalid or expired."}
+		return refuse("InvalidToken", "The security token is missing, invalid or expired.")
 	}
 	signed := strings.Split(f["SignedHeaders"], ";")
 	want, err := o.signAgain(r, signed, at)
 	if err != nil || subtle.ConstantTimeCompare([]byte(normalAuth(got)), []byte(normalAuth(want))) != 1 || !allSigned(r, signed) {
-		return &obsError{403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."}
+		return refuse("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.")
 	}
 	return nil
 }

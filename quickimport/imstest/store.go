@@ -1,6 +1,7 @@
 package imstest
 
 import (
+	"cmp"
 	"crypto/md5"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,14 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/johannesboyne/gofakes3"
 )
 
 const standardClass = "STANDARD"
@@ -33,7 +34,8 @@ type store struct {
 	durable   bool
 	region    string
 	now       func() time.Time
-	encrypted bool // buckets encrypt by default
+	encrypted bool // buckets encrypt by default, with keys that leave no MD5 in ETags
+	versioned bool // buckets keep every version of an object
 
 	mu      sync.Mutex // guards everything below, and refs and dead of objects
 	buckets map[string]*bucket
@@ -41,11 +43,11 @@ type store struct {
 }
 
 type bucket struct {
-	Name         string    `json:"name"`
-	Region       string    `json:"region"`
-	StorageClass string    `json:"storage_class"`
-	Created      time.Time `json:"created"`
-	objects      map[string]*object
+	Name         string               `json:"name"`
+	Region       string               `json:"region"`
+	StorageClass string               `json:"storage_class"`
+	Created      time.Time            `json:"created"`
+	objects      map[string][]*object // by key, oldest version first
 }
 
 type segment struct {
@@ -63,6 +65,9 @@ type object struct {
 	Modified     time.Time         `json:"modified"`
 	Meta         map[string]string `json:"meta,omitempty"`
 	Segments     []segment         `json:"segments"`
+	VersionID    string            `json:"version_id,omitempty"` // in versioned buckets
+	Order        int64             `json:"order,omitempty"`      // among the versions of a key
+	Marker       bool              `json:"marker,omitempty"`     // a delete marker
 	refs         int
 	dead         bool
 }
@@ -90,7 +95,7 @@ func (s *store) path(elem ...string) string {
 
 func (s *store) load() error {
 	err := eachJSON(s.path("buckets"), func(b *bucket) error {
-		b.objects = map[string]*object{}
+		b.objects = map[string][]*object{}
 		s.buckets[b.Name] = b
 		return nil
 	})
@@ -103,7 +108,7 @@ func (s *store) load() error {
 			return fmt.Errorf("imstest: object state version %d is not supported", o.Version)
 		}
 		if b := s.buckets[o.Bucket]; b != nil {
-			b.objects[o.Key] = o
+			b.objects[o.Key] = append(b.objects[o.Key], o)
 			for _, g := range o.Segments {
 				used[strings.Split(g.File, "/")[0]] = true
 			}
@@ -112,6 +117,11 @@ func (s *store) load() error {
 	})
 	if err != nil {
 		return err
+	}
+	for _, b := range s.buckets {
+		for _, versions := range b.objects {
+			slices.SortFunc(versions, func(a, z *object) int { return cmp.Compare(a.Order, z.Order) })
+		}
 	}
 	if err := s.sweep(used); err != nil {
 		return err
@@ -195,21 +205,25 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-func (s *store) objectFile(bucket, key string) string {
-	h := sha256.Sum256([]byte(bucket + "\x00" + key))
+func (s *store) objectFile(o *object) string {
+	id := o.Bucket + "\x00" + o.Key
+	if o.VersionID != "" {
+		id += "\x00" + o.VersionID
+	}
+	h := sha256.Sum256([]byte(id))
 	return s.path("objects", hex.EncodeToString(h[:])+".json")
 }
 
 func (s *store) makeBucket(name, region, class string) error {
 	if !bucketName.MatchString(name) {
-		return gofakes3.ErrInvalidBucketName
+		return refuse("InvalidBucketName", "The specified bucket is not valid.")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.buckets[name] != nil {
-		return gofakes3.ResourceError(gofakes3.ErrBucketAlreadyExists, name)
+		return refuse("BucketAlreadyExists", "The requested bucket name is not available.")
 	}
-	b := &bucket{Name: name, Region: region, StorageClass: class, Created: s.now().UTC(), objects: map[string]*object{}}
+	b := &bucket{Name: name, Region: region, StorageClass: class, Created: s.now().UTC(), objects: map[string][]*object{}}
 	if err := writeJSON(s.path("buckets", name+".json"), b, s.durable); err != nil {
 		return err
 	}
@@ -259,7 +273,7 @@ func (s *store) putReceived(bucket, key string, rc received, meta map[string]str
 	defer s.mu.Unlock()
 	if s.buckets[bucket] == nil {
 		_ = os.Remove(rc.file)
-		return nil, gofakes3.BucketNotFound(bucket)
+		return nil, noSuchBucket()
 	}
 	if err := os.Rename(rc.file, s.path("data", id)); err != nil {
 		return nil, err
@@ -267,15 +281,29 @@ func (s *store) putReceived(bucket, key string, rc received, meta map[string]str
 	return o, s.install(o)
 }
 
-// install records o and drops what it replaces; the caller holds mu.
+// install records o, in the place of the current version unless the bucket
+// keeps versions; the caller holds mu.
 func (s *store) install(o *object) error {
-	if err := writeJSON(s.objectFile(o.Bucket, o.Key), o, s.durable); err != nil {
-		return err
-	}
 	b := s.buckets[o.Bucket]
 	old := b.objects[o.Key]
-	b.objects[o.Key] = o
-	s.kill(old)
+	if len(old) > 0 {
+		o.Order = old[len(old)-1].Order + 1
+	}
+	if s.versioned {
+		o.VersionID = newID()
+	}
+	if err := writeJSON(s.objectFile(o), o, s.durable); err != nil {
+		return err
+	}
+	kept := []*object{}
+	for _, v := range old {
+		if v.VersionID == o.VersionID {
+			s.kill(v)
+			continue
+		}
+		kept = append(kept, v)
+	}
+	b.objects[o.Key] = append(kept, o)
 	return nil
 }
 
@@ -294,37 +322,75 @@ func (s *store) kill(o *object) {
 	}
 }
 
-func (s *store) remove(bucket, key string) error {
+// remove deletes an object or, with version, that version of it. In a bucket
+// that keeps versions, an object is deleted by a marker, which remove returns.
+func (s *store) remove(bucket, key, version string) (marker *object, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.buckets[bucket]
 	if b == nil {
-		return gofakes3.BucketNotFound(bucket)
+		return nil, noSuchBucket()
 	}
-	o := b.objects[key]
-	if o == nil {
+	if s.versioned && version == "" {
+		marker = &object{Version: 1, Bucket: bucket, Key: key, Modified: s.now().UTC(), Marker: true}
+		return marker, s.install(marker)
+	}
+	i := slices.IndexFunc(b.objects[key], func(o *object) bool { return o.VersionID == version })
+	if i < 0 {
+		return nil, nil
+	}
+	o := b.objects[key][i]
+	if err := os.Remove(s.objectFile(o)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	if b.objects[key] = slices.Delete(b.objects[key], i, i+1); len(b.objects[key]) == 0 {
+		delete(b.objects, key)
+	}
+	s.kill(o)
+	return nil, nil
+}
+
+// current returns a bucket's objects as they are now, by key.
+func (s *store) current(bucket string) []*object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.buckets[bucket]
+	if b == nil {
 		return nil
 	}
-	if err := os.Remove(s.objectFile(bucket, key)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	var out []*object
+	for _, k := range slices.Sorted(maps.Keys(b.objects)) {
+		if o := b.objects[k][len(b.objects[k])-1]; !o.Marker {
+			out = append(out, o)
+		}
 	}
-	delete(b.objects, key)
-	s.kill(o)
-	return nil
+	return out
 }
 
 // open returns the object as it is now; later changes do not reach the reader.
 func (s *store) open(bucket, key string) (*objectReader, error) {
+	return s.openVersion(bucket, key, "")
+}
+
+// openVersion returns a version of an object, the current one for "".
+func (s *store) openVersion(bucket, key, version string) (*objectReader, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.buckets[bucket]
 	if b == nil {
-		return nil, gofakes3.BucketNotFound(bucket)
+		return nil, noSuchBucket()
 	}
-	o := b.objects[key]
-	if o == nil {
-		return nil, gofakes3.KeyNotFound(key)
+	versions := b.objects[key]
+	i := len(versions) - 1
+	if version != "" {
+		if i = slices.IndexFunc(versions, func(o *object) bool { return o.VersionID == version }); i < 0 {
+			return nil, refuse("NoSuchVersion", "The specified version does not exist.")
+		}
 	}
+	if i < 0 || versions[i].Marker {
+		return nil, noSuchKey()
+	}
+	o := versions[i]
 	o.refs++
 	return &objectReader{s: s, object: o}, nil
 }

@@ -5,14 +5,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/johannesboyne/gofakes3"
 )
 
 const (
@@ -96,7 +95,7 @@ func (s *store) beginUpload(bucket, key, class string, meta map[string]string) (
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.buckets[bucket] == nil {
-		return "", gofakes3.BucketNotFound(bucket)
+		return "", noSuchBucket()
 	}
 	if err := os.Mkdir(s.path("uploads", u.ID), 0o755); err != nil {
 		return "", err
@@ -112,7 +111,7 @@ func (s *store) beginUpload(bucket, key, class string, meta map[string]string) (
 func (s *store) find(bucket, key, id string) (*upload, error) {
 	u := s.uploads[id]
 	if u == nil || u.Bucket != bucket || u.Key != key {
-		return nil, gofakes3.ErrorMessage(gofakes3.ErrNoSuchUpload, "The specified upload does not exist.")
+		return nil, refuse("NoSuchUpload", "The specified upload does not exist.")
 	}
 	return u, nil
 }
@@ -122,6 +121,17 @@ func (s *store) hasUpload(bucket, key, id string) error {
 	defer s.mu.Unlock()
 	_, err := s.find(bucket, key, id)
 	return err
+}
+
+// parts returns an upload's storage class and its parts by number.
+func (s *store) parts(bucket, key, id string) (class string, parts map[int]part, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, err := s.find(bucket, key, id)
+	if err != nil {
+		return "", nil, err
+	}
+	return u.StorageClass, maps.Clone(u.parts), nil
 }
 
 func (s *store) putPart(bucket, key, id string, n int, rc received) (part, error) {
@@ -158,7 +168,7 @@ func (s *store) abort(bucket, key, id string) error {
 
 // complete turns an upload into an object. Nothing is copied or hashed again:
 // the ETag follows from the parts' MD5s.
-func (s *store) complete(bucket, key, id string, list []gofakes3.CompletedPart) (*object, error) {
+func (s *store) complete(bucket, key, id string, list []completedPart) (*object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u, err := s.find(bucket, key, id)
@@ -190,24 +200,24 @@ func (s *store) complete(bucket, key, id string, list []gofakes3.CompletedPart) 
 	return o, nil
 }
 
-func (u *upload) assemble(list []gofakes3.CompletedPart) (*object, error) {
+func (u *upload) assemble(list []completedPart) (*object, error) {
 	if len(list) == 0 {
-		return nil, gofakes3.ErrorMessage(gofakes3.ErrMalformedXML, "The list of parts is empty.")
+		return nil, refuse("MalformedXML", "The list of parts is empty.")
 	}
 	o := &object{Version: 1, Bucket: u.Bucket, Key: u.Key, StorageClass: u.StorageClass, Meta: u.Meta}
 	for i := 1; i < len(list); i++ {
 		if list[i].PartNumber <= list[i-1].PartNumber {
-			return nil, gofakes3.ErrorMessage(gofakes3.ErrInvalidPartOrder, "The list of parts was not in ascending order.")
+			return nil, refuse("InvalidPartOrder", "The list of parts was not in ascending order.")
 		}
 	}
 	sum := md5.New()
 	for i, c := range list {
 		p, ok := u.parts[c.PartNumber]
-		if !ok || strings.Trim(c.ETag, `"`) != p.md5 {
-			return nil, gofakes3.ErrorMessagef(gofakes3.ErrInvalidPart, "Part %d was not uploaded, or its ETag is another.", c.PartNumber)
+		if !ok || !sameETag(c.ETag, p.md5) {
+			return nil, refuse("InvalidPart", fmt.Sprintf("Part %d was not uploaded, or its ETag is another.", c.PartNumber))
 		}
 		if i < len(list)-1 && p.size < minPart {
-			return nil, &obsError{400, "EntityTooSmall", fmt.Sprintf("Part %d is smaller than 5 MiB.", c.PartNumber)}
+			return nil, refuse("EntityTooSmall", fmt.Sprintf("Part %d is smaller than 5 MiB.", c.PartNumber))
 		}
 		raw, err := hex.DecodeString(p.md5)
 		if err != nil {

@@ -1,8 +1,6 @@
 package imstest
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"encoding/xml"
 	"fmt"
 	"net/http"
@@ -15,10 +13,12 @@ type Variant string
 
 // Variants of the object store.
 const (
-	NoCopy    Variant = "no-copy"    // UploadPartCopy is not implemented (501)
-	NoRanges  Variant = "no-ranges"  // the Range header of a GET is ignored
-	IgnoreMD5 Variant = "ignore-md5" // a body that differs from its Content-MD5 is stored
-	Encrypted Variant = "encrypted"  // buckets encrypt by default with SSE-KMS: ETags are no MD5
+	NoCopy      Variant = "no-copy"      // UploadPartCopy is not implemented (501)
+	NoRanges    Variant = "no-ranges"    // the Range header of a GET is ignored
+	IgnoreMD5   Variant = "ignore-md5"   // a body that differs from its Content-MD5 is stored
+	Encrypted   Variant = "encrypted"    // buckets encrypt by default with SSE-KMS: ETags are no MD5
+	EncryptedS3 Variant = "encrypted-s3" // buckets encrypt by default with SSE-S3 (AES256): ETags are MD5
+	Versioned   Variant = "versioned"    // buckets keep every version of an object
 )
 
 // Variants of the image service.
@@ -30,7 +30,7 @@ const (
 	NoLazyLoading   Variant = "no-lazy-loading"   // images become ZVHD: __lazyloading is False
 )
 
-var allVariants = []Variant{NoCopy, NoRanges, IgnoreMD5, Encrypted, KnownOSVersions, NoWindows, MinDiskFloor, SharedNames, NoLazyLoading}
+var allVariants = []Variant{NoCopy, NoRanges, IgnoreMD5, Encrypted, EncryptedS3, Versioned, KnownOSVersions, NoWindows, MinDiskFloor, SharedNames, NoLazyLoading}
 
 // WithVariants makes the cloud differ from the default one. Default: none.
 func WithVariants(variants ...Variant) Option {
@@ -46,42 +46,44 @@ func WithVariants(variants ...Variant) Option {
 }
 
 // vary changes a request, or refuses it, as the variants have it.
-func (o *obs) vary(w http.ResponseWriter, r *http.Request, key string) error {
-	if o.variants[NoRanges] && r.Method == http.MethodGet {
-		r.Header.Del("Range")
+func (c *obsCall) vary() error {
+	if c.variants[NoRanges] && c.r.Method == http.MethodGet {
+		c.r.Header.Del("Range")
 	}
-	if o.variants[IgnoreMD5] {
-		r.Header.Del("Content-Md5")
+	if c.variants[IgnoreMD5] {
+		c.r.Header.Del("Content-Md5")
 	}
-	if o.variants[NoCopy] && r.Header.Get(copyFrom) != "" && r.URL.Query().Has("partNumber") {
-		return &obsError{http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented."}
+	if c.variants[NoCopy] && c.op == OpCopyPart {
+		return refuse("NotImplemented", "A header you provided implies functionality that is not implemented.")
 	}
-	if o.variants[Encrypted] && key != "" {
-		w.Header().Set("X-Amz-Server-Side-Encryption", "aws:kms")
+	if alg := c.encryption(); alg != "" && c.key != "" {
+		c.w.Header().Set("X-Amz-Server-Side-Encryption", alg)
 	}
 	return nil
 }
 
-// bucketEncryption answers GET ?encryption.
-func (o *obs) bucketEncryption(w http.ResponseWriter) error {
-	if !o.variants[Encrypted] {
-		return &obsError{http.StatusNotFound, "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found."}
+// encryption is the algorithm by which buckets encrypt, "" for none.
+func (o *obs) encryption() string {
+	switch {
+	case o.variants[Encrypted]:
+		return "aws:kms"
+	case o.variants[EncryptedS3]:
+		return "AES256"
+	}
+	return ""
+}
+
+func (c *obsCall) bucketEncryption() error {
+	alg := c.encryption()
+	if alg == "" {
+		return refuse("ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found.")
 	}
 	type rule struct {
 		Algorithm string `xml:"ApplyServerSideEncryptionByDefault>SSEAlgorithm"`
 	}
-	return writeXML(w, struct {
+	return c.sendXML(struct {
 		XMLName xml.Name `xml:"ServerSideEncryptionConfiguration"`
 		NS      string   `xml:"xmlns,attr"`
 		Rule    rule
-	}{NS: s3XMLNS, Rule: rule{"aws:kms"}})
-}
-
-// etag is the ETag of a body: its MD5, unless the store encrypts.
-func (s *store) etag(sum []byte) string {
-	if s.encrypted {
-		other := md5.Sum(append([]byte("encrypted"), sum...))
-		sum = other[:]
-	}
-	return hex.EncodeToString(sum)
+	}{NS: s3XMLNS, Rule: rule{alg}})
 }
