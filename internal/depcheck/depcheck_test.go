@@ -23,6 +23,8 @@ var leaves = []string{
 	"internal/imageerr",   // the error model of image formats
 	"internal/lru",        // the cache
 	"internal/pkgerr",     // errors that carry the name of their package once
+	"internal/prefetch",   // reading a disk ahead of an encoder
+	"internal/rangeread",  // an io.ReaderAt made of range requests
 	"internal/sparse",     // sources that know their holes
 }
 

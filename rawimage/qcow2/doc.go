@@ -1,6 +1,7 @@
 // Package qcow2 reads the disk in a QCOW2 image, version 2 and 3, in place:
-// as an [io.ReaderAt] of RAW bytes that knows where its data is. It does not
-// write images, and reads the active disk only, not internal snapshots.
+// as an [io.ReaderAt] of RAW bytes that knows where its data is. It reads the
+// active disk only, not internal snapshots. [Encode] and [EncodeStream] write
+// version 3 images without any of the features that need other files.
 //
 //	header      72 bytes, or 104 and more in version 3
 //	extensions  feature names, backing format, name of the data file

@@ -1,0 +1,209 @@
+// Package prefetch reads a disk ahead of a consumer that takes its data in disk
+// order, as encoders do: many reads are under way at once, so that the latency of
+// a network does not add up. Only what the disk calls data is read, and nothing
+// twice.
+package prefetch
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+
+	"github.com/fastimage/fastimage/internal/sparse"
+)
+
+// unitSize is what is read at once: a block of the containers that are written.
+const unitSize = 2 << 20
+
+// Disk is a disk that is read ahead. Reads of what was read already, or out of
+// order, go to the source directly: they are right, but not faster. It is safe for
+// concurrent use.
+type Disk struct {
+	src    io.ReaderAt
+	find   sparse.Finder
+	size   int64
+	ahead  int64 // units read ahead of the consumer
+	behind int64 // units kept for consumers that are slower than others
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex // guards what follows
+	more  sync.Cond  // the consumer has moved on, or everything ends
+	units map[int64]*unit
+	seq   int64 // units handed out by the walk so far
+	taken int64 // the consumer has come to this one
+	ended bool
+}
+
+type unit struct {
+	seq   int64
+	ready chan struct{} // closed when data and err are set
+	data  []byte
+	err   error
+}
+
+// New returns src, a disk of size bytes that may know its holes, with up to ahead
+// units of 2 MiB being read ahead for a number of consumers that work side by
+// side. Memory is 2 MiB times (ahead + 2*consumers). It must be closed before src
+// is.
+func New(ctx context.Context, src io.ReaderAt, size int64, ahead, consumers int) *Disk {
+	d := &Disk{src: src, find: sparse.Of(src), size: size, ahead: int64(max(ahead, 1)), behind: int64(2 * max(consumers, 1)), units: make(map[int64]*unit)}
+	d.more.L = &d.mu
+	ctx, d.cancel = context.WithCancel(ctx)
+	context.AfterFunc(ctx, d.end)
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		d.walk()
+	}()
+	return d
+}
+
+// Close ends the reading ahead. A read of the source that is under way is waited
+// for, unless the source was closed and ends it.
+func (d *Disk) Close() error {
+	d.cancel()
+	d.end()
+	d.wg.Wait()
+	return nil
+}
+
+func (d *Disk) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended = true
+	d.more.Broadcast()
+}
+
+// Size returns the bytes of the disk.
+func (d *Disk) Size() int64 { return d.size }
+
+// NextData is the source's.
+func (d *Disk) NextData(off int64) (start, end int64, err error) {
+	return sparse.NextData(d.find, off, d.size)
+}
+
+// walk hands out the units that have data, in order. What it cannot find out,
+// consumers find out for themselves.
+func (d *Disk) walk() {
+	for off := int64(0); off < d.size; off += unitSize {
+		start, _, err := d.NextData(off)
+		if err != nil {
+			return
+		}
+		off = max(off, start/unitSize*unitSize)
+		if !d.begin(off) {
+			return
+		}
+	}
+}
+
+// begin reads a unit once there is room for it.
+func (d *Disk) begin(off int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !d.ended && d.seq >= d.taken+d.ahead {
+		d.more.Wait()
+	}
+	if d.ended {
+		return false
+	}
+	u := &unit{seq: d.seq, ready: make(chan struct{})}
+	d.units[off] = u
+	d.seq++
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		defer close(u.ready)
+		u.data, u.err = d.readUnit(off)
+	}()
+	return true
+}
+
+func (d *Disk) readUnit(off int64) ([]byte, error) {
+	p := make([]byte, min(unitSize, d.size-off))
+	for pos := off; pos < off+int64(len(p)); {
+		start, end, err := d.NextData(pos)
+		if err == io.EOF || err == nil && start >= off+int64(len(p)) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		pos = min(end, off+int64(len(p)))
+		if err := readFull(d.src, p[start-off:pos-off], start); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func readFull(src io.ReaderAt, p []byte, off int64) error {
+	n, err := src.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// ReadAt implements io.ReaderAt.
+func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read at offset %d: %w", off, fs.ErrInvalid)
+	}
+	if off >= d.size {
+		return 0, io.EOF
+	}
+	var eof error
+	if int64(len(p)) > d.size-off {
+		p, eof = p[:d.size-off], io.EOF
+	}
+	for n := 0; n < len(p); {
+		pos := off + int64(n)
+		part := p[n:min(int64(len(p)), int64(n)+unitSize-pos%unitSize)]
+		if err := d.read(part, pos); err != nil {
+			return n, err
+		}
+		n += len(part)
+	}
+	return len(p), eof
+}
+
+// read reads a range within one unit.
+func (d *Disk) read(p []byte, off int64) error {
+	u := d.take(off / unitSize * unitSize)
+	if u == nil {
+		return readFull(d.src, p, off)
+	}
+	<-u.ready
+	if u.err != nil {
+		return u.err
+	}
+	copy(p, u.data[off%unitSize:])
+	return nil
+}
+
+// take returns the unit at off if it is read or being read, and lets go of those
+// that all consumers have passed.
+func (d *Disk) take(off int64) *unit {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.units[off]
+	if u == nil || u.seq < d.taken {
+		return u
+	}
+	d.taken = u.seq + 1
+	for at, old := range d.units {
+		if old.seq < d.taken-d.behind {
+			delete(d.units, at)
+		}
+	}
+	d.more.Broadcast()
+	return u
+}
