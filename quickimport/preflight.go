@@ -178,7 +178,7 @@ var advices = []struct {
 	{zvhd2.ErrFormat, "IMG.0057", "make the file anew, or fetch it again"},
 	{zvhd2.ErrChecksum, "IMG.0057", "make the file anew, or fetch it again"},
 	{zvhd2.ErrTruncated, "IMG.0057", "fetch the file again"},
-	{anyimage.ErrStream, "", "fetch the file again"},
+	{rawimage.ErrDamaged, "", "the file is damaged"},
 	{fs.ErrNotExist, "", "check the path"},
 	{fs.ErrPermission, "", "check the permissions of the file and its directory"},
 }

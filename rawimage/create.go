@@ -1,7 +1,6 @@
 package rawimage
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/fastimage/fastimage/internal/atomicfile"
+	"github.com/fastimage/fastimage/internal/sparse"
 )
 
 const (
@@ -97,7 +97,7 @@ func (w *Writer) WriteAt(p []byte, off int64) (n int, err error) {
 func (w *Writer) stretch(p []byte, n int, off int64) (zero bool, end int) {
 	for end = n; end < len(p); {
 		page := min(len(p), end+holeSize-int((off+int64(end))%holeSize))
-		z := isZero(p[end:page]) && !w.isTouched(off+int64(end))
+		z := sparse.IsZero(p[end:page]) && !w.isTouched(off+int64(end))
 		if end == n {
 			zero = z
 		} else if z != zero {
@@ -157,8 +157,3 @@ func (w *Writer) take() *atomicfile.File {
 	w.file = nil
 	return f
 }
-
-var zeroPage [holeSize]byte
-
-// isZero looks at no more than a page, with the runtime's vector instructions.
-func isZero(p []byte) bool { return bytes.Equal(p, zeroPage[:len(p)]) }

@@ -53,7 +53,7 @@ func (e *ForeignFormatError) Error() string {
 	if name == "" {
 		name = "image"
 	}
-	return fmt.Sprintf("rawimage: %s is %s, not RAW: %s", name, e.Format.Description(), e.Format.Advice(name))
+	return fmt.Sprintf("rawimage: %s is %s, not RAW", name, e.Format.Description())
 }
 
 // Is reports whether target is ErrForeignFormat.
@@ -73,12 +73,13 @@ func (e *ChangedError) Error() string {
 	if name == "" {
 		name = "image"
 	}
-	if e.OldSize != e.NewSize {
-		return fmt.Sprintf("rawimage: %s changed while in use: it had %d bytes and has %d now; stop whatever writes to it and start again",
-			name, e.OldSize, e.NewSize)
+	switch {
+	case e.OldSize != e.NewSize:
+		return fmt.Sprintf("rawimage: %s changed while in use: it had %d bytes and has %d now", name, e.OldSize, e.NewSize)
+	case !e.OldTime.Equal(e.NewTime):
+		return fmt.Sprintf("rawimage: %s changed while in use: it was modified at %s", name, e.NewTime.UTC().Format(time.RFC3339Nano))
 	}
-	return fmt.Sprintf("rawimage: %s changed while in use: it was written to at %s; stop whatever writes to it and start again",
-		name, e.NewTime.UTC().Format(time.RFC3339Nano))
+	return fmt.Sprintf("rawimage: %s changed while in use: its time of change differs", name)
 }
 
 // Is reports whether target is ErrChanged.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+
+	"github.com/fastimage/fastimage/internal/sparse"
 )
 
 // Extent is a range of the disk that holds data, or may.
@@ -17,37 +19,23 @@ type Extent struct {
 func (e Extent) End() int64 { return e.Offset + e.Length }
 
 // NextData returns the first range of data [start, end) with end > off, clipped
-// to start >= off and end <= Size; io.EOF when nothing but holes follows.
+// to start >= off and end <= Size; io.EOF when only holes follow. Ranges may be
+// adjacent. A negative off is an error that matches fs.ErrInvalid.
 func (im *Image) NextData(off int64) (start, end int64, err error) {
-	if off < 0 {
-		return 0, 0, fmt.Errorf("rawimage: next data at %d: %w", off, fs.ErrInvalid)
+	start, end, err = sparse.NextData(im.finder, off, im.size)
+	if err == nil || err == io.EOF || errors.Is(err, ErrChanged) {
+		return start, end, err
 	}
-	if off >= im.size {
-		return 0, 0, io.EOF
-	}
-	if im.finder == nil {
-		return off, im.size, nil
-	}
-	start, end, err = im.finder.NextData(off)
-	if err != nil {
-		if err == io.EOF || errors.Is(err, ErrChanged) {
-			return 0, 0, err
-		}
-		return 0, 0, fmt.Errorf("rawimage: next data at %d: %w", off, err)
-	}
-	start, end = max(start, off), min(end, im.size)
-	if start >= im.size {
-		return 0, 0, io.EOF
-	}
-	if end <= start { // a source that breaks its word would loop its callers
-		return 0, 0, fmt.Errorf("rawimage: next data at %d: source answers [%d,%d)", off, start, end)
-	}
-	return start, end, nil
+	return 0, 0, fmt.Errorf("rawimage: next data at %d: %w", off, err)
 }
 
+// maxMerged bounds the ranges that one extent is made of, so that an iteration
+// yields, and its caller can end it, however small the ranges are.
+const maxMerged = 1 << 14
+
 // Extents iterates over the data of the image in ascending order, adjacent
-// extents merged. It can be ranged over again; an error comes at most once, and
-// last.
+// extents merged; a very long one may come in pieces that touch. It can be ranged
+// over again; an error comes at most once, and last.
 func (im *Image) Extents() iter.Seq2[Extent, error] {
 	return im.ExtentsIn(0, im.size)
 }
@@ -63,7 +51,8 @@ func (im *Image) ExtentsIn(off, length int64) iter.Seq2[Extent, error] {
 		if length < limit-off {
 			limit = off + length
 		}
-		var held Extent // grows while its neighbours touch it
+		var held Extent // grows while its neighbors touch it
+		merged := 0
 		for pos := off; pos < limit; {
 			start, end, err := im.NextData(pos)
 			if err == io.EOF || err == nil && start >= limit {
@@ -76,10 +65,11 @@ func (im *Image) ExtentsIn(off, length int64) iter.Seq2[Extent, error] {
 				return
 			}
 			pos = min(end, limit)
-			if held.Length > 0 && held.End() == start {
+			if merged++; held.Length > 0 && held.End() == start && merged < maxMerged {
 				held.Length = pos - held.Offset
 				continue
 			}
+			merged = 0
 			if held.Length > 0 && !yield(held, nil) {
 				return
 			}
@@ -91,13 +81,16 @@ func (im *Image) ExtentsIn(off, length int64) iter.Seq2[Extent, error] {
 	}
 }
 
-// fileFinder asks the operating system for the data of a file.
-type fileFinder struct{ im *Image }
+// fileFinder is a file that knows its holes.
+type fileFinder struct {
+	im   *Image
+	file *sparse.File
+}
 
 // NextData checks the size when the file claims that nothing follows: to
-// SEEK_DATA a file that was cut short looks like one that ends in a hole.
+// SEEK_DATA a file that was truncated looks like one that ends in a hole.
 func (ff *fileFinder) NextData(off int64) (start, end int64, err error) {
-	start, end, err = seekData(ff.im.file, off)
+	start, end, err = ff.file.NextData(off)
 	if err == io.EOF {
 		if err := ff.im.checkNotShrunk(); err != nil {
 			return 0, 0, err
@@ -112,7 +105,7 @@ func (im *Image) checkNotShrunk() error {
 		return err
 	}
 	if fi.Size() < im.size {
-		return &ChangedError{Name: im.name, OldSize: im.size, NewSize: fi.Size(), OldTime: im.mtime, NewTime: fi.ModTime()}
+		return &ChangedError{Name: im.name, OldSize: im.size, NewSize: fi.Size(), OldTime: im.id.ModTime, NewTime: fi.ModTime()}
 	}
 	return nil
 }

@@ -8,28 +8,28 @@ import (
 	"os"
 	"runtime"
 	"time"
-)
 
-// dataFinder is what a source may have beyond io.ReaderAt to tell data from
-// holes: the first range of data [start, end) with end > off, clipped to
-// start >= off; io.EOF when there is none. Safe for concurrent use.
-type dataFinder interface {
-	NextData(off int64) (start, end int64, err error)
-}
+	"github.com/fastimage/fastimage/internal/fileid"
+	"github.com/fastimage/fastimage/internal/sparse"
+)
 
 // Image is an open RAW image. All methods but Close may be called concurrently.
 type Image struct {
 	name   string
 	ra     io.ReaderAt
 	size   int64
-	finder dataFinder // nil: one whole extent
-	file   *os.File   // nil for New
+	finder sparse.Finder // nil: all of it is data
+	file   *os.File      // nil for New
 	device bool
-	mtime  time.Time // of a regular file at Open
+	id     Identity // of a regular file at Open
 }
 
-// Open opens a RAW image: a regular file or a block device. What it is not is
-// an *OpenError (fs.ErrNotExist, ErrNotImage, ErrEmpty, by errors.Is) or a
+// Identity tells whether a file is still the file, with the content, that it was:
+// its size, times, device and inode.
+type Identity = fileid.ID
+
+// Open opens a RAW image: a regular file or a block device. The error is an
+// *OpenError (fs.ErrNotExist, ErrNotImage, ErrEmpty, by errors.Is) or a
 // *ForeignFormatError.
 func Open(name string, opts ...Option) (*Image, error) {
 	o, err := newOptions(opts)
@@ -78,7 +78,7 @@ func openFile(f *os.File, name string, o *options) (*Image, error) {
 	if !isImage(fi.Mode()) {
 		return nil, &OpenError{Name: name, Err: ErrNotImage}
 	}
-	im := &Image{name: name, ra: f, file: f, device: !fi.Mode().IsRegular(), mtime: fi.ModTime(), size: fi.Size()}
+	im := &Image{name: name, ra: f, file: f, device: !fi.Mode().IsRegular(), id: fileid.Of(fi), size: fi.Size()}
 	if im.device {
 		if im.size, err = deviceSize(f); err != nil {
 			return nil, &OpenError{Name: name, Err: cause(err)}
@@ -87,8 +87,8 @@ func openFile(f *os.File, name string, o *options) (*Image, error) {
 	if err := im.admit(o); err != nil {
 		return nil, err
 	}
-	if !im.device && !o.noHoles && seeksHoles(f) {
-		im.finder = &fileFinder{im}
+	if !im.device && !o.noHoles {
+		im.finder = &fileFinder{im, sparse.NewFile(f, im.size)}
 	}
 	return im, nil
 }
@@ -108,8 +108,8 @@ func New(ra io.ReaderAt, size int64, opts ...Option) (*Image, error) {
 	if err := im.admit(o); err != nil {
 		return nil, err
 	}
-	if finder, ok := ra.(dataFinder); ok && !o.noHoles {
-		im.finder = finder
+	if !o.noHoles {
+		im.finder = sparse.Of(ra)
 	}
 	return im, nil
 }
@@ -122,15 +122,11 @@ func (im *Image) admit(o *options) error {
 	if o.anyFormat {
 		return nil
 	}
-	head := make([]byte, min(im.size, magicHead))
-	tail := make([]byte, min(im.size, magicTail))
-	if _, err := im.ReadAt(head, 0); err != nil && err != io.EOF {
+	f, err := Detect(im, im.size)
+	if err != nil {
 		return &OpenError{Name: im.name, Err: cause(err)}
 	}
-	if _, err := im.ReadAt(tail, im.size-int64(len(tail))); err != nil && err != io.EOF {
-		return &OpenError{Name: im.name, Err: cause(err)}
-	}
-	if f := DetectFormat(head, tail); f != FormatRaw {
+	if f != FormatRaw {
 		return &ForeignFormatError{Name: im.name, Format: f}
 	}
 	return nil
@@ -166,16 +162,24 @@ func (im *Image) ReadAt(p []byte, off int64) (int, error) {
 		}
 		return n, nil
 	case err == io.EOF || err == nil:
-		return n, &ChangedError{Name: im.name, OldSize: im.size, NewSize: off + int64(n), OldTime: im.mtime, NewTime: time.Now()}
+		return n, &ChangedError{Name: im.name, OldSize: im.size, NewSize: off + int64(n), OldTime: im.id.ModTime, NewTime: time.Now()}
 	}
 	return n, fmt.Errorf("rawimage: read at %d: %w", off, err)
 }
 
-// CheckUnchanged reports, as a *ChangedError, that a file has another size or
-// another time of modification than it had at Open. Whoever has read an image
-// asks this before relying on what was read. Devices have no time of
-// modification: only their size is compared. Sources given to New are not
-// checked.
+// Identity returns what identifies the file and its content as it was at Open,
+// and the zero Identity for a device or a source given to New.
+func (im *Image) Identity() Identity {
+	if im.file == nil || im.device {
+		return Identity{}
+	}
+	return im.id
+}
+
+// CheckUnchanged reports, as a *ChangedError, that a file is no longer what it
+// was at Open by its Identity. Whoever has read an image calls it before relying
+// on what was read. Of a device only the size is compared. Sources given to New
+// are not checked.
 func (im *Image) CheckUnchanged() error {
 	if im.file == nil {
 		return nil
@@ -184,17 +188,25 @@ func (im *Image) CheckUnchanged() error {
 	if err != nil {
 		return fmt.Errorf("rawimage: check %s: %w", im.name, err)
 	}
-	size, mtime := fi.Size(), fi.ModTime()
+	now := fileid.Of(fi)
 	if im.device {
-		mtime = im.mtime
-		if size, err = deviceSize(im.file); err != nil {
+		now = im.id
+		if now.Size, err = deviceSize(im.file); err != nil {
 			return fmt.Errorf("rawimage: check %s: %w", im.name, err)
 		}
 	}
-	if size != im.size || !mtime.Equal(im.mtime) {
-		return &ChangedError{Name: im.name, OldSize: im.size, NewSize: size, OldTime: im.mtime, NewTime: mtime}
+	if was := im.withSize(); !now.Equal(was) {
+		return &ChangedError{Name: im.name, OldSize: was.Size, NewSize: now.Size, OldTime: was.ModTime, NewTime: now.ModTime}
 	}
 	return nil
+}
+
+// withSize is the identity with the size of the image, which that of a device
+// lacks.
+func (im *Image) withSize() Identity {
+	id := im.id
+	id.Size = im.size
+	return id
 }
 
 // Close closes what Open has opened; after New it does nothing.

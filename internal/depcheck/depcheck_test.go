@@ -20,8 +20,10 @@ var leaves = []string{
 	"internal/atomicfile", // replacing a file as a whole
 	"internal/cloud",      // credentials, transport and retries
 	"internal/ctxio",      // reading from sources that know no context
+	"internal/fileid",     // whether a file is still the one it was
 	"internal/imageerr",   // the error model of image formats
 	"internal/lru",        // the cache
+	"internal/magic",      // the table of magic numbers
 	"internal/pkgerr",     // errors that carry the name of their package once
 	"internal/prefetch",   // reading a disk ahead of an encoder
 	"internal/rangeread",  // an io.ReaderAt made of range requests

@@ -28,6 +28,28 @@ var (
 	ErrMissingFile = errors.New("image: missing file")
 )
 
+// Details of an Error, for errors.Is, where a kind needs advice of its own.
+var (
+	// ErrDelta: the image holds the changes to another disk (a snapshot, a
+	// differencing disk, a linked clone); it has to be merged first.
+	ErrDelta = errors.New("a delta of another disk")
+	// ErrRemote: the file named is not a local file: a network protocol, or a
+	// json: description.
+	ErrRemote = errors.New("not a local file")
+	// ErrDevice: the image maps a physical device.
+	ErrDevice = errors.New("a mapping of a physical device")
+	// ErrPart: the file is one of several that make up an image; the descriptor
+	// that lists them is to be opened instead.
+	ErrPart = errors.New("one part of an image of several files")
+	// ErrOutside: the name of another file leads out of the directory in which
+	// such files may be opened.
+	ErrOutside = errors.New("outside of the directory allowed")
+	// ErrNotAllowed: no directory was given in which other files may be opened.
+	ErrNotAllowed = errors.New("no directory was given to open it in")
+	// ErrLoop: a chain of files comes back to itself, or does not end.
+	ErrLoop = errors.New("the chain of files does not end")
+)
+
 // None is the Offset of an Error that no single place is responsible for, and
 // the Block of one that concerns no block.
 const None = -1
@@ -113,3 +135,25 @@ func (e *Error) InBlock(block int64) *Error {
 	e.Block = block
 	return e
 }
+
+// A ReferenceError is the details of an Error about another file that an image
+// names.
+type ReferenceError struct {
+	Role string // what the file is to the image: one of the roles below
+	Name string // as it stands in the image, or that of the file to open instead
+	Err  error  // why it cannot be used
+}
+
+// The roles of a file that an image names.
+const (
+	RoleBacking    = "backing file"       // holds what the image itself does not
+	RoleData       = "external data file" // holds the data of the image
+	RoleExtent     = "extent"             // holds a part of the disk
+	RoleDescriptor = "descriptor"         // lists the parts; to be opened instead
+)
+
+// Error implements error. The name is quoted, which escapes control characters.
+func (e *ReferenceError) Error() string { return fmt.Sprintf("%q: %v", e.Name, e.Err) }
+
+// Unwrap returns Err.
+func (e *ReferenceError) Unwrap() error { return e.Err }

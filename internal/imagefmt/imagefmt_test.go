@@ -4,49 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
-	"runtime"
-	"sync"
-	"sync/atomic"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/fastimage/fastimage/internal/imagefmt"
+	"github.com/fastimage/fastimage/internal/sparse/sparsetest"
 )
-
-// A value that many want is loaded once, the bound holds, and failures are not
-// kept.
-func TestCache(t *testing.T) {
-	c := imagefmt.NewCache[int, int](100)
-	var loads atomic.Int64
-	get := func(k int) (int, error) {
-		return c.Get(k, 40, func() (int, error) { loads.Add(1); return k * k, nil })
-	}
-	var wg sync.WaitGroup
-	for range 16 {
-		wg.Go(func() {
-			v, err := get(7)
-			if v != 49 || err != nil {
-				t.Errorf("got %d, %v", v, err)
-			}
-		})
-	}
-	wg.Wait()
-	require.EqualValues(t, 1, loads.Load())
-	for _, k := range []int{1, 7, 2, 7, 1} { // 1 has to go for 2: 7 is younger
-		_, err := get(k)
-		require.NoError(t, err)
-	}
-	require.EqualValues(t, 4, loads.Load())
-	broken := errors.New("broken")
-	_, err := c.Get(99, 1000, func() (int, error) { return 0, broken })
-	require.ErrorIs(t, err, broken)
-	v, err := get(99)
-	require.NoError(t, err)
-	require.Equal(t, 9801, v)
-}
 
 // table has blocks of 4 bytes.
 func table(entries ...uint32) *imagefmt.Table {
@@ -115,23 +80,67 @@ func TestHolesOfSource(t *testing.T) {
 	require.Equal(t, [2]int64{6, 11}, [2]int64{start, end})
 }
 
-func TestFile(t *testing.T) {
-	f, err := os.Create(filepath.Join(t.TempDir(), "sparse"))
-	require.NoError(t, err)
-	defer func() { require.NoError(t, f.Close()) }()
-	require.NoError(t, f.Truncate(8<<20))
-	_, err = f.WriteAt([]byte("x"), 4<<20)
-	require.NoError(t, err)
-	h := &imagefmt.File{File: f, Size: 8 << 20}
-	start, end, err := h.NextData(0)
-	require.NoError(t, err)
-	require.LessOrEqual(t, start, int64(4<<20))
-	require.Greater(t, end, int64(4<<20))
-	if runtime.GOOS == "linux" {
-		require.Less(t, end-start, int64(1<<20))
-		_, _, err = h.NextData(5 << 20)
-		require.ErrorIs(t, err, io.EOF)
+// All sources follow the contract, those with holes of their own too.
+func TestTableContract(t *testing.T) {
+	t.Parallel()
+	sparsetest.Check(t, table(2, imagefmt.NoBlock, 0, 1, 3), 19)
+	d := table(0, 1, imagefmt.NoBlock, 2)
+	d.Source = holed{bytes.NewReader(make([]byte, 18))}
+	sparsetest.Check(t, d, 15)
+}
+
+// counting counts the questions to a source whose blocks are all holes.
+type counting struct{ asked, size int64 }
+
+func (c *counting) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
+
+func (c *counting) NextData(off int64) (start, end int64, err error) {
+	c.asked++
+	if off >= c.size {
+		return 0, 0, io.EOF
 	}
-	_, _, err = h.NextData(8 << 20)
-	require.ErrorIs(t, err, io.EOF)
+	return c.size - 1, c.size, nil
+}
+
+// Blocks in reverse order cost one question each, however often the same place
+// is asked for, and one call costs a bounded number.
+func TestReversedBlocks(t *testing.T) {
+	t.Parallel()
+	const blocks = 20000
+	entries := make([]uint32, blocks)
+	for i := range entries {
+		entries[i] = uint32(blocks - 1 - i)
+	}
+	src := &counting{size: blocks * 4}
+	d := &imagefmt.Table{Prefix: "test", Source: src, FileSize: blocks * 4, DiskSize: blocks * 4, BlockSize: 4, Unit: 4, Entries: entries}
+	_, _, err := d.NextData(0)
+	require.NoError(t, err)
+	require.LessOrEqual(t, src.asked, int64(1100), "one call")
+	src.asked = 0
+	for off := int64(0); ; {
+		_, end, err := d.NextData(off)
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		off = end
+	}
+	require.LessOrEqual(t, src.asked, int64(2*blocks))
+}
+
+func TestLedger(t *testing.T) {
+	t.Parallel()
+	var l imagefmt.Ledger
+	enter := func(table int64, units ...int64) (int64, bool) { return l.Enter(table, slices.Values(units)) }
+	_, ok := enter(1, 5, 1<<40, 7)
+	require.True(t, ok)
+	_, ok = enter(1, 5, 5) // it was entered before
+	require.True(t, ok)
+	for range 2 {
+		clash, ok := enter(2, 6, 1<<40)
+		require.False(t, ok, "and it stays so")
+		require.EqualValues(t, 1<<40, clash)
+	}
+	_, ok = enter(3, 9, 9)
+	require.False(t, ok)
 }

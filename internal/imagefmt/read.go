@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 )
 
 // chunk is how much of a table is read at once.
@@ -26,12 +27,12 @@ func ReadFull(prefix string, ra io.ReaderAt, p []byte, off int64, what string) e
 	return fmt.Errorf("%s: read %s at offset %d: %w", prefix, what, off+int64(n), err)
 }
 
-// Clip is what ReadAt of a disk of size bytes begins with: the part of p that is
-// on the disk, and the error to return once it is read.
+// Clip is the first step of ReadAt for a disk of size bytes: it returns the part
+// of p that is on the disk, and the error to return once that is read.
 func Clip(prefix string, p []byte, off, size int64) ([]byte, error) {
 	switch {
 	case off < 0:
-		return nil, fmt.Errorf("%s: read at negative offset %d", prefix, off)
+		return nil, fmt.Errorf("%s: read at %d: %w", prefix, off, fs.ErrInvalid)
 	case off >= size:
 		return nil, io.EOF
 	case int64(len(p)) > size-off:
@@ -66,4 +67,13 @@ func CeilDiv(a, b int64) int64 {
 		n++
 	}
 	return n
+}
+
+// CheckSource refuses a source that is the caller's mistake rather than a
+// damaged image. The error matches fs.ErrInvalid.
+func CheckSource(prefix string, ra io.ReaderAt, size int64) error {
+	if ra == nil || size < 0 {
+		return fmt.Errorf("%s: image of %d bytes: %w", prefix, size, fs.ErrInvalid)
+	}
+	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sync"
+
+	"github.com/fastimage/fastimage/internal/sparse"
 )
 
 // NoBlock is the entry of a block without data in the file.
@@ -14,17 +17,19 @@ const absent = -1
 
 // Table is a disk of blocks of one size, each in one piece of a file or absent
 // and so zeros: VHD, VHDX and VDI. It does not change once it is filled, and all
-// methods but CheckOverlap are safe for concurrent use.
+// methods but Overlap are safe for concurrent use.
 type Table struct {
 	Prefix    string // of errors: the format
 	Source    io.ReaderAt
-	FileSize  int64 // bytes of the file; what a block has behind it is zeros
+	FileSize  int64 // bytes of the file; what a block has past it is zeros
 	DiskSize  int64
 	BlockSize int64
 	// Entries says for each block where its data is: Base + entry*Unit, or
 	// NoBlock. Four bytes each keep disks of many TiB small in memory.
 	Entries    []uint32
 	Base, Unit int64
+
+	groups summary
 }
 
 // Size returns the virtual size in bytes.
@@ -47,7 +52,7 @@ func (t *Table) offset(i int64) int64 {
 	return t.Base + int64(t.Entries[i])*t.Unit
 }
 
-// ReadAt reads bytes of the virtual disk, as [io.ReaderAt] has it.
+// ReadAt implements [io.ReaderAt] for the virtual disk.
 func (t *Table) ReadAt(p []byte, off int64) (int, error) {
 	p, eof := Clip(t.Prefix, p, off, t.DiskSize)
 	for n := 0; n < len(p); {
@@ -62,8 +67,8 @@ func (t *Table) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // run returns where the disk byte at off is in the file, or absent, and for how
-// many bytes up to limit the file goes on in the same way: neighbours on the
-// disk are mostly neighbours in the file, and one read serves them all.
+// many bytes up to limit that is so in one piece: neighbors on the disk are mostly
+// neighbors in the file, and one read serves them all.
 func (t *Table) run(off, limit int64) (pos, n int64) {
 	in := off % t.BlockSize
 	i := off / t.BlockSize
@@ -94,59 +99,103 @@ func (t *Table) readRun(p []byte, pos int64) error {
 	return ReadFull(t.Prefix, t.Source, p, pos, "block")
 }
 
-// Finder is what a source may offer that knows its own holes: the first range of
-// data that ends behind off, clipped to begin at off; io.EOF where there is none.
-type Finder interface {
-	NextData(off int64) (start, end int64, err error)
+// What one call of NextData does at most. A run of data that is longer comes in
+// several that touch; of blocks whose bytes are holes of the file, those after
+// maxAsked are reported as data, which they may be.
+const (
+	maxRun   = 1 << 16 // blocks
+	maxAsked = 1 << 10 // questions to the source
+)
+
+// NextData follows the contract of package sparse. It comes from the table: a
+// block that the file stores may be zeros. If the source knows its holes, they
+// are left out too, so that a disk with all its blocks is not read as a whole
+// when its file is sparse.
+func (t *Table) NextData(off int64) (start, end int64, err error) {
+	return sparse.NextData(finder{t}, off, t.DiskSize)
 }
 
-// NextData returns the first range of data that ends behind off, clipped to
-// begin at off, and io.EOF where only zeros follow. It comes from the table: a
-// block the file stores may be zeros all the same. Where the source is a Finder
-// its holes are none either, so that a disk with all its blocks is not read in
-// whole when its file is sparse.
-func (t *Table) NextData(off int64) (start, end int64, err error) {
-	finder, _ := t.Source.(Finder)
-	for off = max(off, 0); ; off = end {
+// finder is a Table before the contract is enforced.
+type finder struct{ *Table }
+
+// NextData is bounded by maxRun and maxAsked, and by a look at one bit for each
+// group of blocks.
+func (t finder) NextData(off int64) (start, end int64, err error) {
+	source := sparse.Of(t.Source)
+	for asked := 0; ; asked++ {
 		start, end = t.nextStored(off)
 		if start >= t.DiskSize {
 			return 0, 0, io.EOF
 		}
-		if finder == nil {
+		if source == nil {
 			return start, end, nil
 		}
 		// What is in one piece of the file.
 		pos, n := t.run(start, end-start)
-		s, e, err := finder.NextData(pos)
+		off = start + n
+		if asked == maxAsked || pos >= t.FileSize {
+			return start, off, nil
+		}
+		s, e, err := sparse.NextData(source, pos, t.FileSize)
 		if err != nil && err != io.EOF {
 			return 0, 0, err
 		}
-		end = start + n
 		if err == nil && s < pos+n {
-			return start + max(s-pos, 0), start + min(e-pos, n), nil
+			return start + s - pos, start + min(e-pos, n), nil
 		}
 	}
 }
 
-// nextStored returns the first run of stored blocks, from DiskSize on where
-// there is none.
+// nextStored returns the first run of stored blocks, from DiskSize on if there
+// is none.
 func (t *Table) nextStored(off int64) (start, end int64) {
+	first := t.skipAbsent(off / t.BlockSize)
 	blocks := int64(len(t.Entries))
-	i := min(off/t.BlockSize, blocks)
-	for i < blocks && t.Entries[i] == NoBlock {
-		i++
-	}
-	if i == blocks || off >= t.DiskSize {
+	if first >= blocks {
 		return t.DiskSize, t.DiskSize
 	}
-	start = max(off, i*t.BlockSize)
-	for i < blocks && t.Entries[i] != NoBlock {
+	last := min(first+maxRun, blocks)
+	i := first
+	for i < last && t.Entries[i] != NoBlock {
 		i++
 	}
-	if i == blocks { // the last block may end behind the disk, or behind 2^63
+	start = max(off, first*t.BlockSize)
+	if i == blocks { // the last block may end past the disk, or past 2^63
 		return start, t.DiskSize
 	}
 	return start, i * t.BlockSize
+}
+
+// group is how many blocks share a bit that says whether any of them is stored.
+const group = 1 << 12
+
+// skipAbsent returns the first stored block from i on, or their number.
+func (t *Table) skipAbsent(i int64) int64 {
+	t.groups.once.Do(t.summarize)
+	blocks := int64(len(t.Entries))
+	for i < blocks && t.Entries[i] == NoBlock {
+		if i%group == 0 && !t.groups.stored[i/group] {
+			i += group
+			continue
+		}
+		i++
+	}
+	return min(i, blocks)
+}
+
+// summary says of each group of blocks whether any of them is stored.
+type summary struct {
+	once   sync.Once
+	stored []bool
+}
+
+func (t *Table) summarize() {
+	t.groups.stored = make([]bool, CeilDiv(int64(len(t.Entries)), group))
+	for i, e := range t.Entries {
+		if e != NoBlock {
+			t.groups.stored[i/group] = true
+		}
+	}
 }
 
 // Overlap finds two blocks of width bytes in the file that share some of them,
@@ -165,7 +214,7 @@ func (t *Table) Overlap(width int64, reload func() error) (a, b int64, found boo
 	return 0, 0, false, reload()
 }
 
-// closer finds two neighbours among the entries that do not ascend by width.
+// closer finds two neighbors among the entries that do not ascend by width.
 func (t *Table) closer(width int64) (a, b int64, found bool) {
 	a = -1
 	for _, e := range t.Entries {

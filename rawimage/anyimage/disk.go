@@ -73,7 +73,7 @@ func open(file *rawimage.Image, name string, o *options) (*Disk, error) {
 	d := &Disk{file: file, name: name, format: o.format}
 	if d.format == "" {
 		var err error
-		if d.format, err = detect(file); err != nil {
+		if d.format, err = rawimage.Detect(file, file.Size()); err != nil {
 			return nil, err
 		}
 	}
@@ -96,22 +96,9 @@ func open(file *rawimage.Image, name string, o *options) (*Disk, error) {
 	return d, nil
 }
 
-// detect looks at both ends of the file.
-func detect(file *rawimage.Image) (rawimage.Format, error) {
-	head := make([]byte, min(file.Size(), headSize))
-	tail := make([]byte, min(file.Size(), tailSize))
-	if _, err := file.ReadAt(head, 0); err != nil {
-		return "", err
-	}
-	if _, err := file.ReadAt(tail, file.Size()-int64(len(tail))); err != nil {
-		return "", err
-	}
-	return rawimage.DetectFormat(head, tail), nil
-}
-
-// What DetectFormat wants to see.
+// What DetectFormat wants to see of a stream.
 const (
-	headSize = 4096
+	headSize = 36 << 10
 	tailSize = 512
 )
 
@@ -145,7 +132,7 @@ func (d *Disk) IsDevice() bool { return d.file.IsDevice() }
 func (d *Disk) FileSize() int64 {
 	n := d.file.Size()
 	for _, w := range d.others {
-		n += w.size
+		n += w.id.Size
 	}
 	return n
 }

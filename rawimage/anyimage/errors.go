@@ -5,25 +5,29 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/fastimage/fastimage/internal/imageerr"
 	"github.com/fastimage/fastimage/rawimage"
 )
 
 // Conditions, for use with errors.Is.
 var (
-	// ErrUnsupported: the format is known and not read here.
-	ErrUnsupported = errors.New("anyimage: format is not supported")
-	// ErrCompressed: the file is compressed (gzip, xz, zstd), so it has no
-	// bytes at fixed places; OpenStream reads it.
+	// ErrUnsupported: the format is known and not read here, or the image uses
+	// something that is not read. It is the same value as rawimage.ErrUnsupported.
+	ErrUnsupported = imageerr.ErrUnsupported
+	// ErrCompressed: the file is compressed, so it has no bytes at fixed places;
+	// OpenStream or OpenAny reads it.
 	ErrCompressed = errors.New("anyimage: image is compressed")
-	// ErrSize: a disk is not as large as was said, or a stream longer than allowed.
+	// ErrSize: a disk is not as large as was said, or larger than allowed.
 	ErrSize = errors.New("anyimage: disk has another size")
-	// ErrStream: compressed data is damaged, cut short, or followed by
-	// something else.
-	ErrStream = errors.New("anyimage: damaged stream")
 )
 
-// OpenError says which image could not be opened as what. Err is an error of the
-// format's package.
+// FormatError reports what is wrong with an image, and where. It is one type in
+// all packages that read images. Of a compressed file, Format is that of the
+// compression and Field "compressed data".
+type FormatError = imageerr.Error
+
+// OpenError says which image could not be opened or read as what. Err is an error
+// of the format's package, mostly a *[FormatError].
 type OpenError struct {
 	Name   string          // "" for a source without a name
 	Format rawimage.Format // what it was taken for
@@ -34,21 +38,22 @@ type OpenError struct {
 func (e *OpenError) Error() string {
 	// The format's package says its name itself, in most cases.
 	if text := e.Err.Error(); strings.HasPrefix(text, string(e.Format)+": ") {
-		return "anyimage: open " + named(e.Name) + ": " + text
+		return "anyimage: " + named(e.Name) + ": " + text
 	}
-	return fmt.Sprintf("anyimage: open %s: %s: %v", named(e.Name), e.Format, e.Err)
+	return fmt.Sprintf("anyimage: %s: %s: %v", named(e.Name), e.Format, e.Err)
 }
 
 // Unwrap returns Err.
 func (e *OpenError) Unwrap() error { return e.Err }
 
 // UnsupportedError: the image is of a format that is not read, or that is not
-// read where it is. It is ErrUnsupported by errors.Is, and ErrCompressed where
-// OpenStream would do.
+// read by the function called. It is ErrUnsupported by errors.Is, and
+// ErrCompressed if OpenStream or OpenAny reads it. Format.Command has the command
+// that converts it, if there is one.
 type UnsupportedError struct {
 	Name   string          // "" for a source without a name
 	Format rawimage.Format // of the image
-	Inside rawimage.Format // what it was found in: gzip, xz, zstd, or ""
+	Inside rawimage.Format // what it was found in: gzip, xz, zstd, ..., or ""
 }
 
 // Error implements error.
@@ -56,12 +61,11 @@ func (e *UnsupportedError) Error() string {
 	name := named(e.Name)
 	switch {
 	case e.Inside != "":
-		return fmt.Sprintf("anyimage: %s is %s, compressed with %s, and of compressed images only RAW is read: decompress it first: %s -dc %s > disk.%s",
-			name, e.Format.Description(), e.Inside, e.Inside, name, e.Format)
+		return fmt.Sprintf("anyimage: %s is %s, compressed with %s; it has to be decompressed first", name, e.Format.Description(), e.Inside)
 	case compressed(e.Format):
-		return fmt.Sprintf("anyimage: %s is %s, which can only be read from its start to its end: %s", name, e.Format.Description(), e.Format.Advice(name))
+		return fmt.Sprintf("anyimage: %s is %s, which can only be read from start to end", name, e.Format.Description())
 	}
-	return fmt.Sprintf("anyimage: %s is %s, which is not read: %s", name, e.Format.Description(), e.Format.Advice(name))
+	return fmt.Sprintf("anyimage: %s is %s, which is not supported", name, e.Format.Description())
 }
 
 // Is reports whether target is ErrUnsupported, or ErrCompressed and applies.
@@ -90,26 +94,6 @@ func (e *SizeError) Error() string {
 
 // Is reports whether target is ErrSize.
 func (e *SizeError) Is(target error) bool { return target == ErrSize }
-
-// StreamError: compressed data cannot be decompressed. It is ErrStream by
-// errors.Is, and Err.
-type StreamError struct {
-	Name   string          // of the compressed file
-	Format rawimage.Format // gzip, xz or zstd
-	Offset int64           // in the disk, up to which it could be decompressed
-	Err    error           // of the decompressor
-}
-
-// Error implements error.
-func (e *StreamError) Error() string {
-	return fmt.Sprintf("anyimage: %s: %s data damaged or cut short after %d bytes of the disk: %v; fetch it again", e.Name, e.Format, e.Offset, e.Err)
-}
-
-// Unwrap returns Err.
-func (e *StreamError) Unwrap() error { return e.Err }
-
-// Is reports whether target is ErrStream.
-func (e *StreamError) Is(target error) bool { return target == ErrStream }
 
 func named(name string) string {
 	if name == "" {

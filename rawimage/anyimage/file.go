@@ -18,7 +18,7 @@ func Detect(file *rawimage.Image, opts ...Option) (rawimage.Format, error) {
 	if o.format != "" {
 		return o.format, nil
 	}
-	return detect(file)
+	return rawimage.Detect(file, file.Size())
 }
 
 // Compressed reports whether f is a format that OpenStream reads.

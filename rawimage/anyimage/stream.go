@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fastimage/fastimage/internal/imageerr"
 	"github.com/fastimage/fastimage/rawimage"
 )
 
@@ -64,7 +65,7 @@ func OpenStream(ctx context.Context, name string, opts ...Option) (*Stream, erro
 }
 
 func openStream(ctx context.Context, file *rawimage.Image, name string, o *options) (*Stream, error) {
-	format, err := detect(file)
+	format, err := rawimage.Detect(file, file.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,7 @@ func (s *Stream) CheckUnchanged() error { return s.file.CheckUnchanged() }
 
 // Read reads on in the disk. io.EOF says that all Size bytes were read, that the
 // checksums of the file are right, and that nothing follows. A disk that is longer
-// or shorter is a *SizeError, damage a *StreamError.
+// or shorter is a *SizeError, damage a *FormatError.
 func (s *Stream) Read(p []byte) (int, error) {
 	if s.run == nil {
 		var err error
@@ -253,7 +254,12 @@ func (r *run) fault(err error) error {
 	if in := r.in.err.Load(); in != nil {
 		return *in
 	}
-	return &StreamError{Name: r.s.name, Format: r.s.format, Offset: r.pos, Err: err}
+	kind := imageerr.ErrDamaged
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		kind = imageerr.ErrTruncated
+	}
+	e := imageerr.Format(r.s.format).New(kind, imageerr.None, "compressed data", "after %d bytes of the disk: %w", r.pos, err)
+	return &OpenError{Name: r.s.name, Format: r.s.format, Err: e}
 }
 
 func (r *run) keepTail(p []byte) {

@@ -3,6 +3,7 @@ package anyimage_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -148,22 +149,25 @@ func TestBadStream(t *testing.T) {
 				if err == nil {
 					_, err = io.Copy(io.Discard, s)
 				}
+				if is == rawimage.ErrDamaged && what == "cut" && !errors.Is(err, is) {
+					is = rawimage.ErrTruncated // what is cut in its last bytes may look damaged
+				}
 				require.ErrorIs(t, err, is, what)
 				n := strings.Count(err.Error(), "\n")
 				require.Zero(t, n, what)
 			}
 			sized := anyimage.WithSize(int64(len(want)))
 			for _, cut := range []int{1, 5, 100, len(whole) / 2, len(whole) - 30} {
-				fails("cut", whole[:len(whole)-cut], anyimage.ErrStream)
-				fails("cut", whole[:len(whole)-cut], anyimage.ErrStream, sized)
+				fails("cut", whole[:len(whole)-cut], rawimage.ErrDamaged)
+				fails("cut", whole[:len(whole)-cut], rawimage.ErrDamaged, sized)
 			}
-			fails("garbage", join(whole, []byte("garbage that follows")), anyimage.ErrStream)
-			fails("garbage", join(whole, []byte("garbage that follows")), anyimage.ErrStream, sized)
+			fails("garbage", join(whole, []byte("garbage that follows")), rawimage.ErrDamaged)
+			fails("garbage", join(whole, []byte("garbage that follows")), rawimage.ErrDamaged, sized)
 			for _, at := range []int{len(whole) / 3, len(whole) / 2} {
 				bad := bytes.Clone(whole)
 				bad[at] ^= 0x10
 				bad[at+1] ^= 0x55
-				fails("damage", bad, anyimage.ErrStream)
+				fails("damage", bad, rawimage.ErrDamaged)
 			}
 			fails("short", whole, anyimage.ErrSize, anyimage.WithSize(int64(len(want))-1))
 			fails("long", whole, anyimage.ErrSize, anyimage.WithSize(int64(len(want))+1))
@@ -214,7 +218,7 @@ func TestForeignInside(t *testing.T) {
 				_, err = io.Copy(io.Discard, s)
 			}
 			require.ErrorIs(t, err, anyimage.ErrUnsupported)
-			require.Contains(t, err.Error(), "decompress it first")
+			require.Contains(t, err.Error(), "has to be decompressed first")
 			s, err = openStream(t, b, anyimage.WithFormat(rawimage.FormatRaw))
 			require.NoError(t, err)
 			requireStream(t, s, s.Format(), image)

@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
+	"github.com/fastimage/fastimage/internal/fileid"
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/qcow2"
 )
@@ -15,9 +15,8 @@ import (
 // watched is a file that an image needs, as it was when the image was opened. The
 // format's reader holds it open; it is asked for by its name.
 type watched struct {
-	name  string
-	size  int64
-	mtime time.Time
+	name string
+	id   fileid.ID
 }
 
 func (d *Disk) watch(name string) error {
@@ -30,7 +29,7 @@ func (d *Disk) watch(name string) error {
 			return nil
 		}
 	}
-	d.others = append(d.others, watched{name, fi.Size(), fi.ModTime()})
+	d.others = append(d.others, watched{name, fileid.Of(fi)})
 	return nil
 }
 
@@ -39,8 +38,8 @@ func (w watched) check() error {
 	if err != nil {
 		return fmt.Errorf("anyimage: check: %w", err)
 	}
-	if fi.Size() != w.size || !fi.ModTime().Equal(w.mtime) {
-		return &rawimage.ChangedError{Name: w.name, OldSize: w.size, NewSize: fi.Size(), OldTime: w.mtime, NewTime: fi.ModTime()}
+	if now := fileid.Of(fi); !now.Equal(w.id) {
+		return &rawimage.ChangedError{Name: w.name, OldSize: w.id.Size, NewSize: now.Size, OldTime: w.id.ModTime, NewTime: now.ModTime}
 	}
 	return nil
 }
@@ -70,7 +69,7 @@ func (d *Disk) watchChain(dir string, info *qcow2.Info) error {
 		return err
 	}
 	next, err := qcow2.ReadInfo(f, fi.Size())
-	if errors.Is(err, qcow2.ErrFormat) || info.BackingFormat == string(rawimage.FormatRaw) {
+	if errors.Is(err, qcow2.ErrDamaged) || info.BackingFormat == string(rawimage.FormatRaw) {
 		return nil // RAW: the end of the chain
 	}
 	if err != nil {

@@ -260,7 +260,7 @@ func (e *encoder) writeRefcounts() (table, clusters int64, err error) {
 func (e *encoder) header(refcounts, refcountClusters int64) []byte {
 	h := make([]byte, encCluster)
 	be := binary.BigEndian
-	be.PutUint32(h, magic)
+	be.PutUint32(h, qcowMagic)
 	be.PutUint32(h[offVersion:], 3)
 	be.PutUint32(h[offClusterBits:], encClusterBits)
 	be.PutUint64(h[offSize:], uint64(e.size))

@@ -66,6 +66,6 @@ func ExampleWithDir() {
 	_, err = qcow2.NewReader(bytes.NewReader(image), int64(len(image)), qcow2.WithDir("."))
 	fmt.Println(err)
 	// Output:
-	// qcow2: image needs the backing file "../../other", which is only opened in a directory given for it
-	// qcow2: backing file "../../other": name leads out of the directory
+	// qcow2: backing file at offset 8: "../../other": no directory was given to open it in
+	// qcow2: backing file at offset 8: "../../other": outside of the directory allowed
 }

@@ -4,36 +4,41 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+
+	"github.com/fastimage/fastimage/internal/sparse"
 )
 
-// maxRunSteps bounds the slices of L2 tables that one call of NextData goes
-// through to make a run of data longer. With the usual clusters that is 128 GiB
-// of disk; what is longer comes in pieces. A caller that jumps between places
-// looks at that much again for each jump: some ten milliseconds.
-const maxRunSteps = 256
+// What one call of NextData does at most. A longer range comes in several that
+// touch. Past maxEmptySteps runs of clusters without data, the next is called
+// data, which it may be: a disk of many tiny tables does not have all of them
+// read for one question.
+const (
+	maxRunSteps   = 256 // slices of L2 tables; with the usual clusters 128 GiB of disk
+	maxEmptySteps = 4096
+)
 
-// run is what NextData found: no data from hole to start, data to end.
-type run struct{ hole, start, end int64 }
-
-// NextData returns the first range of data [start, end) at or after off:
-// clusters stored, compressed or not, here or in a backing file. Everything
-// outside such ranges reads as zeros. Adjacent clusters are one range; a very
-// long one may come in pieces. Returns [io.EOF] when no data is left.
+// NextData returns the first range of data [start, end) that ends after off,
+// clipped to begin at off: clusters stored, compressed or not, here or in a
+// backing file. Everything outside such ranges reads as zeros. A long range may
+// come in several that touch. The error is [io.EOF] when no data follows.
 func (r *Reader) NextData(off int64) (start, end int64, err error) {
-	if off < 0 {
-		return 0, 0, fmt.Errorf("qcow2: data at %d: %w", off, fs.ErrInvalid)
-	}
 	if r.closed.Load() {
 		return 0, 0, ErrClosed
 	}
-	if off >= r.Size() {
-		return 0, 0, io.EOF
+	if start, end, ok := r.lastRun.At(off); ok {
+		return start, end, nil
 	}
-	// Callers go through a range in blocks and ask for each of them.
-	if l := r.lastRun.Load(); l != nil && l.hole <= off && off < l.end {
-		return max(off, l.start), l.end, nil
+	start, end, err = sparse.NextData(finder{r}, off, r.Size())
+	if err == nil {
+		r.lastRun.Set(off, start, end)
 	}
+	return start, end, err
+}
+
+// finder is a Reader before the contract of sources with holes is enforced.
+type finder struct{ *Reader }
+
+func (r finder) NextData(off int64) (start, end int64, err error) {
 	start, end, next, err := r.findData(off)
 	if err != nil {
 		return 0, 0, err
@@ -46,14 +51,18 @@ func (r *Reader) NextData(off int64) (start, end int64, err error) {
 		}
 		end, next = e, n
 	}
-	r.lastRun.Store(&run{off, start, end})
 	return start, end, nil
 }
 
-// findData is the first data at or after off, as stepData has it.
+// findData is the first data that ends after off, as stepData returns it.
 func (r *Reader) findData(off int64) (start, end, next int64, err error) {
-	for next = off; next < r.Size(); {
-		start, end, next, err = r.stepData(next)
+	next = off
+	for steps := 0; next < r.Size(); steps++ {
+		from := next
+		start, end, next, err = r.stepData(from)
+		if err == nil && start == end && steps >= maxEmptySteps {
+			return from, next, next, nil
+		}
 		if err != nil || start < end {
 			return start, end, next, err
 		}

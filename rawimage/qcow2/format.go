@@ -4,7 +4,7 @@ import "math/bits"
 
 // Values of the header. Offsets are those of docs/interop/qcow2 of QEMU.
 const (
-	magic = 0x514649fb // "QFI\xfb"
+	qcowMagic = 0x514649fb // "QFI\xfb"
 
 	headerLen2 = 72  // version 2: exactly
 	headerLen3 = 104 // version 3: at least

@@ -6,8 +6,6 @@ import (
 	"io"
 	"math"
 	"strings"
-
-	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // header is the header with its extensions, checked.
@@ -62,27 +60,27 @@ func parseHeader(ra io.ReaderAt, size int64) (*header, error) {
 
 // parseStart takes what both versions have and what decides about the rest.
 func (h *header) parseStart(b []byte) error {
-	if len(b) < 8 || binary.BigEndian.Uint32(b) != magic {
-		return bad(0, "magic", "not a QCOW image")
+	if len(b) < 8 || binary.BigEndian.Uint32(b) != qcowMagic {
+		return format.Damaged(0, "magic", "not a QCOW image")
 	}
 	switch v := binary.BigEndian.Uint32(b[offVersion:]); v {
 	case 1:
-		return unsupported(offVersion, "version", "QCOW version 1; convert it: qemu-img convert -f qcow -O qcow2 IN OUT")
+		return format.Unsupported(offVersion, "version", "QCOW version 1")
 	case 2, 3:
 		h.version = int(v)
 	default:
-		return unsupported(offVersion, "version", "QCOW version %d", v)
+		return format.Unsupported(offVersion, "version", "QCOW version %d", v)
 	}
 	h.length = headerLen2
 	if h.version == 3 {
 		h.length = headerLen3
 	}
 	if int64(len(b)) < h.length {
-		return bad(int64(len(b)), "header", "file ends in it: %w", io.ErrUnexpectedEOF)
+		return format.Truncated(int64(len(b)), "header", "file ends in it: %w", io.ErrUnexpectedEOF)
 	}
 	cb := binary.BigEndian.Uint32(b[offClusterBits:])
 	if cb < minClusterBits || cb > maxClusterBits {
-		return bad(offClusterBits, "cluster_bits", "%d is not in %d..%d", cb, minClusterBits, maxClusterBits)
+		return format.Damaged(offClusterBits, "cluster_bits", "%d is not in %d..%d", cb, minClusterBits, maxClusterBits)
 	}
 	h.geo = newGeometry(uint(cb), false)
 	h.crypt = binary.BigEndian.Uint32(b[offCrypt:])
@@ -100,15 +98,15 @@ func (h *header) parseFeatures(b []byte) error {
 	h.autoclear = binary.BigEndian.Uint64(b[offAutoclear:])
 	h.refcountOrder = binary.BigEndian.Uint32(b[offRefcountOrder:])
 	if h.refcountOrder > 6 {
-		return bad(offRefcountOrder, "refcount_order", "%d is more than 6", h.refcountOrder)
+		return format.Damaged(offRefcountOrder, "refcount_order", "%d is more than 6", h.refcountOrder)
 	}
 	h.length = int64(binary.BigEndian.Uint32(b[offHeaderLen:]))
 	if h.length < headerLen3 || h.length > h.geo.clusterSize {
-		return bad(offHeaderLen, "header_length", "%d is not in %d..%d", h.length, headerLen3, h.geo.clusterSize)
+		return format.Damaged(offHeaderLen, "header_length", "%d is not in %d..%d", h.length, headerLen3, h.geo.clusterSize)
 	}
 	if h.incompatible&featExtendedL2 != 0 {
 		if h.geo.clusterBits < minExtL2Bits {
-			return bad(offClusterBits, "cluster_bits", "%d is less than the %d of extended L2 entries", h.geo.clusterBits, minExtL2Bits)
+			return format.Damaged(offClusterBits, "cluster_bits", "%d is less than the %d of extended L2 entries", h.geo.clusterBits, minExtL2Bits)
 		}
 		h.geo = newGeometry(h.geo.clusterBits, true)
 	}
@@ -124,9 +122,9 @@ func (h *header) parseCompression(b []byte) error {
 	marked := h.incompatible&featCompression != 0
 	switch {
 	case marked && h.compression == compressionZlib, !marked && h.compression != compressionZlib:
-		return bad(offCompression, "compression_type", "type %d contradicts the incompatible feature bit", h.compression)
+		return format.Damaged(offCompression, "compression_type", "type %d contradicts the incompatible feature bit", h.compression)
 	case h.compression > compressionZstd:
-		return unsupported(offCompression, "compression_type", "compression type %d", h.compression)
+		return format.Unsupported(offCompression, "compression_type", "compression type %d", h.compression)
 	}
 	return nil
 }
@@ -138,16 +136,16 @@ func (h *header) parseExtensions(first []byte) error {
 	end := int64(len(first))
 	if nameOff != 0 {
 		if nameOff > uint64(len(first)) {
-			return bad(offBackingOffset, "backing_file_offset", "%d is beyond the first cluster", nameOff)
+			return format.Damaged(offBackingOffset, "backing_file_offset", "%d is beyond the first cluster", nameOff)
 		}
 		end = int64(nameOff)
 		n := binary.BigEndian.Uint32(first[offBackingSize:])
 		if n > maxBackingName || int64(n) > int64(len(first))-end {
-			return bad(offBackingSize, "backing_file_size", "%d is more than there is room for", n)
+			return format.Damaged(offBackingSize, "backing_file_size", "%d is more than there is room for", n)
 		}
 		h.backingFile = string(first[end : end+int64(n)])
 		if strings.ContainsRune(h.backingFile, 0) {
-			return bad(end, "backing file name", "zero byte in it")
+			return format.Damaged(end, "backing file name", "zero byte in it")
 		}
 	}
 	for off := h.length; off+8 <= end; {
@@ -157,7 +155,7 @@ func (h *header) parseExtensions(first []byte) error {
 			break
 		}
 		if n > end-off-8 {
-			return bad(off+4, "header extension length", "%d is beyond the header", n)
+			return format.Damaged(off+4, "header extension length", "%d is beyond the header", n)
 		}
 		if err := h.extension(kind, first[off+8:off+8+n], off); err != nil {
 			return err
@@ -171,12 +169,12 @@ func (h *header) extension(kind uint32, data []byte, off int64) error {
 	switch kind {
 	case extBackingFormat:
 		if len(data) > maxFormatName {
-			return bad(off+4, "backing format name", "%d bytes are too many", len(data))
+			return format.Damaged(off+4, "backing format name", "%d bytes are too many", len(data))
 		}
 		h.backingFormat = string(data)
 	case extDataFile:
 		if len(data) > maxDataName || strings.ContainsRune(string(data), 0) {
-			return bad(off+4, "external data file name", "%d bytes, too many or with a zero byte", len(data))
+			return format.Damaged(off+4, "external data file name", "%d bytes, too many or with a zero byte", len(data))
 		}
 		h.dataFile = string(data)
 	case extFeatureNames:
@@ -195,19 +193,19 @@ func (h *header) checkFeatures() error {
 		for ; unknown != 0; unknown &= unknown - 1 {
 			names = append(names, h.featureName(0, lowestBit(unknown)))
 		}
-		return unsupported(offIncompatible, "incompatible_features", "%s", strings.Join(names, ", "))
+		return format.Unsupported(offIncompatible, "incompatible_features", "%s", strings.Join(names, ", "))
 	}
 	switch h.crypt {
 	case 0:
 	case 1:
-		return unsupported(offCrypt, "crypt_method", "AES encryption")
+		return format.New(ErrEncrypted, offCrypt, "crypt_method", "AES encryption")
 	case 2:
-		return unsupported(offCrypt, "crypt_method", "LUKS encryption")
+		return format.New(ErrEncrypted, offCrypt, "crypt_method", "LUKS encryption")
 	default:
-		return unsupported(offCrypt, "crypt_method", "encryption method %d", h.crypt)
+		return format.New(ErrEncrypted, offCrypt, "crypt_method", "encryption method %d", h.crypt)
 	}
 	if h.backingFile != "" && h.incompatible&featDataFile != 0 && h.autoclear&autoclearRawData != 0 {
-		return bad(offAutoclear, "autoclear_features", "raw external data file together with a backing file")
+		return format.Damaged(offAutoclear, "autoclear_features", "raw external data file together with a backing file")
 	}
 	return nil
 }
@@ -216,32 +214,32 @@ func (h *header) checkFeatures() error {
 func (h *header) parseTables(b []byte) error {
 	h.rawSize = binary.BigEndian.Uint64(b[offSize:])
 	if h.rawSize > math.MaxInt64 {
-		return bad(offSize, "size", "%d is more than a disk can have", h.rawSize)
+		return format.Damaged(offSize, "size", "%d is more than a disk can have", h.rawSize)
 	}
 	// QEMU counts the disk in sectors and drops what is left of the last.
 	h.size = int64(h.rawSize) &^ (sectorSize - 1)
 	h.l1Size = int64(binary.BigEndian.Uint32(b[offL1Size:]))
 	if h.l1Size > maxL1Bytes/8 {
-		return bad(offL1Size, "l1_size", "%d entries are more than %d", h.l1Size, maxL1Bytes/8)
+		return format.Damaged(offL1Size, "l1_size", "%d entries are more than %d", h.l1Size, maxL1Bytes/8)
 	}
 	if need := h.geo.l1Needed(h.size); h.l1Size < need {
-		return bad(offL1Size, "l1_size", "%d entries are less than the %d of a disk of %d bytes", h.l1Size, need, h.size)
+		return format.Damaged(offL1Size, "l1_size", "%d entries are less than the %d of a disk of %d bytes", h.l1Size, need, h.size)
 	}
 	l1 := binary.BigEndian.Uint64(b[offL1Offset:])
 	if l1 > math.MaxInt64-maxL1Bytes || l1&uint64(h.geo.clusterSize-1) != 0 {
-		return bad(offL1Offset, "l1_table_offset", "%#x is not a place for a table", l1)
+		return format.Damaged(offL1Offset, "l1_table_offset", "%#x is not a place for a table", l1)
 	}
 	h.l1Offset = int64(l1)
 	if rc := binary.BigEndian.Uint64(b[offRefcount:]); rc > math.MaxInt64 || rc&uint64(h.geo.clusterSize-1) != 0 {
-		return bad(offRefcount, "refcount_table_offset", "%#x is not a place for a table", rc)
+		return format.Damaged(offRefcount, "refcount_table_offset", "%#x is not a place for a table", rc)
 	}
 	h.numSnapshots = binary.BigEndian.Uint32(b[offNumSnapshots:])
 	sn := binary.BigEndian.Uint64(b[offSnapshots:])
 	if h.numSnapshots > maxSnapshots {
-		return bad(offNumSnapshots, "nb_snapshots", "%d are more than %d", h.numSnapshots, maxSnapshots)
+		return format.Damaged(offNumSnapshots, "nb_snapshots", "%d are more than %d", h.numSnapshots, maxSnapshots)
 	}
 	if h.numSnapshots > 0 && (sn > math.MaxInt64 || sn&uint64(h.geo.clusterSize-1) != 0) {
-		return bad(offSnapshots, "snapshots_offset", "%#x is not a place for a table", sn)
+		return format.Damaged(offSnapshots, "snapshots_offset", "%#x is not a place for a table", sn)
 	}
 	if h.numSnapshots > 0 {
 		h.snapshots = int64(sn)
@@ -281,8 +279,4 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-}
-
-func readFull(ra io.ReaderAt, p []byte, off int64) error {
-	return imagefmt.ReadFull("qcow2", ra, p, off, "image")
 }

@@ -3,6 +3,8 @@ package qcow2
 import (
 	"io"
 	"slices"
+
+	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
 // Info is what an image says of itself.
@@ -42,7 +44,10 @@ func (i *Info) clone() Info {
 // ReadInfo returns what the image of size bytes in ra says of itself without
 // going to its disk, so also of an image that needs other files.
 func ReadInfo(ra io.ReaderAt, size int64) (*Info, error) {
-	h, err := parseHeader(ra, max(size, 0))
+	if err := imagefmt.CheckSource("qcow2", ra, size); err != nil {
+		return nil, err
+	}
+	h, err := parseHeader(ra, size)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func TestEncrypted(t *testing.T) {
 		"-o", "encrypt.format=aes,encrypt.key-secret=s", "disk.qcow2", "1M")
 	f, size := qemutest.OpenFile(t, filepath.Join(dir, "disk.qcow2"))
 	_, err := qcow2.NewReader(f, size)
-	require.ErrorIs(t, err, qcow2.ErrUnsupported)
+	require.ErrorIs(t, err, qcow2.ErrEncrypted)
 	require.ErrorContains(t, err, "AES encryption")
 }
 

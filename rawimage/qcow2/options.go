@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/fastimage/fastimage/internal/imagefmt"
+	"github.com/fastimage/fastimage/internal/lru"
 )
 
 const (
@@ -24,7 +24,7 @@ const (
 
 // blocks keeps parts of files. All images of a chain of backing files share one,
 // so that its bound is that of the chain.
-type blocks = imagefmt.Cache[blockKey, []byte]
+type blocks = lru.Cache[blockKey, []byte]
 
 type blockKey struct {
 	owner *Reader
@@ -52,7 +52,7 @@ func newOptions(opts []Option) (*options, error) {
 	if o.dir != "" && o.fsys != nil {
 		return nil, errors.New("qcow2: WithDir and WithFS exclude each other")
 	}
-	o.slices, o.clusters = imagefmt.NewCache[blockKey, []byte](l2Cache), imagefmt.NewCache[blockKey, []byte](int64(o.cacheSize))
+	o.slices, o.clusters = lru.New[blockKey, []byte](l2Cache), lru.New[blockKey, []byte](int64(o.cacheSize))
 	return o, nil
 }
 
@@ -60,7 +60,7 @@ func newOptions(opts []Option) (*options, error) {
 // directory dir. Names in the image are relative to it; absolute names are
 // taken when they lead into it. Neither "..", nor an absolute name, nor a
 // symbolic link leads out of it ([os.Root]). Default: an image that needs
-// another file is refused with a [ReferenceError].
+// another file is refused as [ErrMissingFile].
 func WithDir(dir string) Option {
 	return func(o *options) error {
 		if dir == "" {

@@ -41,7 +41,9 @@ type Reader struct {
 	comp     decompressor
 	scratch  sync.Pool // of *[]byte, compressed data
 
-	lastRun atomic.Pointer[run]
+	ledger  imagefmt.Ledger // of clusters, by slice of an L2 table
+	crowded crowd           // compressed clusters, by the cluster of the file they begin in
+	lastRun imagefmt.LastRun
 }
 
 // NewReader reads the image of size bytes in ra. Header, L1 table and snapshot
@@ -53,8 +55,8 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size < 0 {
-		return nil, fmt.Errorf("qcow2: size %d: %w", size, fs.ErrInvalid)
+	if err := imagefmt.CheckSource("qcow2", ra, size); err != nil {
+		return nil, err
 	}
 	files, err := newFiles(o)
 	if err != nil {
@@ -95,8 +97,11 @@ func (r *Reader) loadL1() error {
 	if n == 0 {
 		return nil
 	}
-	if r.l1Offset == 0 || r.l1Offset > r.size-n*8 {
-		return bad(offL1Offset, "l1_table_offset", "a table of %d entries at %#x does not fit in the file", n, r.l1Offset)
+	if r.l1Offset == 0 {
+		return format.Damaged(offL1Offset, "l1_table_offset", "0 for a table of %d entries", n)
+	}
+	if r.l1Offset > r.size-n*8 {
+		return format.Truncated(offL1Offset, "l1_table_offset", "a table of %d entries at %#x does not fit in the file", n, r.l1Offset)
 	}
 	r.l1 = make([]uint64, n)
 	ascending, last := true, uint64(0)
@@ -125,7 +130,7 @@ func (r *Reader) checkShared() error {
 		if off := used[k]; off != 0 && off == used[k-1] {
 			first := slices.Index(r.l1, off)
 			second := first + 1 + slices.Index(r.l1[first+1:], off)
-			return bad(r.l1Offset+int64(second)*8, "L1 entry", "L2 table at %#x is that of entry %d already", off, first)
+			return format.Damaged(r.l1Offset+int64(second)*8, "L1 entry", "L2 table at %#x is that of entry %d already", off, first)
 		}
 	}
 	return nil
@@ -136,11 +141,11 @@ func (r *Reader) checkL2(off int64, i int) error {
 	at, cs := r.l1Offset+int64(i)*8, r.geo.clusterSize
 	switch {
 	case off%cs != 0:
-		return bad(at, "L1 entry", "L2 table at %#x is not at a cluster boundary", off)
+		return format.Damaged(at, "L1 entry", "L2 table at %#x is not at a cluster boundary", off)
 	case off > r.size-cs:
-		return bad(at, "L1 entry", "L2 table at %#x is beyond the end of the file", off)
+		return format.Truncated(at, "L1 entry", "L2 table at %#x is beyond the end of the file", off)
 	case off < r.l1Offset+int64(len(r.l1))*8 && off+cs > r.l1Offset:
-		return bad(at, "L1 entry", "L2 table at %#x is in the L1 table", off)
+		return format.Damaged(at, "L1 entry", "L2 table at %#x is in the L1 table", off)
 	}
 	return nil
 }
@@ -210,8 +215,8 @@ func (r *Reader) readRun(p []byte, off int64) (int, error) {
 	return len(p), err
 }
 
-// readData reads clusters that are stored as they are. A file may end inside
-// its last cluster, the rest of which is zeros then.
+// readData reads clusters that are stored as they are. Their places were checked,
+// but what the disk does not reach of its last cluster may be missing.
 func (r *Reader) readData(p []byte, m mapping) error {
 	n := min(int64(len(p)), max(r.dataSize-m.host, 0))
 	if err := readFull(r.data, p[:n], m.host); err != nil {
@@ -255,7 +260,7 @@ func (r *Reader) readCompressed(p []byte, off int64, m mapping) error {
 func (r *Reader) decompress(dst []byte, m mapping) error {
 	off, length := r.geo.compressed(m.entry)
 	if off >= r.size {
-		return bad(m.at, "L2 entry", "compressed cluster at %#x is beyond the end of the file", off)
+		return format.Truncated(m.at, "L2 entry", "compressed cluster at %#x is beyond the end of the file", off)
 	}
 	buf, _ := r.scratch.Get().(*[]byte)
 	if buf == nil {
@@ -269,7 +274,7 @@ func (r *Reader) decompress(dst []byte, m mapping) error {
 		return err
 	}
 	if err := r.comp.decompress(dst, *buf); err != nil {
-		return bad(off, "compressed cluster", "%w", err)
+		return format.Damaged(off, "compressed cluster", "%w", err)
 	}
 	return nil
 }

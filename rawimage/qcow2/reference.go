@@ -1,7 +1,6 @@
 package qcow2
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fastimage/fastimage/internal/imagefmt"
+	"github.com/fastimage/fastimage/internal/imageerr"
+	"github.com/fastimage/fastimage/internal/magic"
+	"github.com/fastimage/fastimage/internal/sparse"
 )
 
 // maxChain bounds the backing files one behind the other.
@@ -67,7 +68,7 @@ func (f *files) resolve(name string) (string, error) {
 		return filepath.ToSlash(rel), nil
 	}
 	if i := strings.IndexAny(name, ":/"); i >= 0 && name[i] == ':' {
-		return "", fmt.Errorf("%w: protocol %q", ErrUnsupported, clean(name[:i]))
+		return "", fmt.Errorf("%w (%.100q)", ErrRemote, name[:i+1])
 	}
 	if runtime.GOOS == "windows" {
 		name = filepath.ToSlash(name)
@@ -92,7 +93,7 @@ func (f *files) open(name string) (*file, error) {
 	if fi, err := fs.Stat(f.fsys, name); err != nil {
 		return nil, err
 	} else if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: not a regular file", ErrUnsupported)
+		return nil, errNotRegular
 	}
 	fd, err := f.fsys.Open(name)
 	if err != nil {
@@ -104,32 +105,54 @@ func (f *files) open(name string) (*file, error) {
 	}
 	ra, ok := fd.(io.ReaderAt)
 	if !ok || !fi.Mode().IsRegular() {
-		return nil, errors.Join(fmt.Errorf("%w: file cannot be read at an offset", ErrUnsupported), fd.Close())
+		return nil, errors.Join(errNotRegular, fd.Close())
 	}
 	if f, ok := fd.(*os.File); ok {
-		ra = &imagefmt.File{File: f, Size: fi.Size()}
+		ra = sparse.NewFile(f, fi.Size())
 	}
 	return &file{ra, fd, fi.Size()}, nil
 }
+
+var errNotRegular = errors.New("not a regular file that can be read at an offset")
 
 // openOthers opens the external data file and the backing file.
 func (r *Reader) openOthers(o *options, f *files) error {
 	if r.incompatible&featDataFile != 0 {
 		if err := r.openData(f); err != nil {
-			return &ReferenceError{Kind: KindData, Name: clean(r.dataFile), Err: err}
+			return reference(offIncompatible, imageerr.RoleData, r.dataFile, err)
 		}
 	}
 	if r.backingFile != "" {
 		if err := r.openBacking(o, f); err != nil {
-			return &ReferenceError{Kind: KindBacking, Name: clean(r.backingFile), Err: err}
+			return reference(offBackingOffset, imageerr.RoleBacking, r.backingFile, err)
 		}
 	}
 	return nil
 }
 
+// reference is the error of a file that the image names at offset off. What is
+// wrong with the file itself decides about the kind.
+func reference(off int64, role, name string, err error) error {
+	kind := ErrMissingFile
+	if inner, ok := errors.AsType[*FormatError](err); ok {
+		kind = inner.Kind
+	} else if errors.Is(err, ErrRemote) || errors.Is(err, errNotRegular) || errors.Is(err, errFormat) {
+		kind = ErrUnsupported
+	} else if errors.Is(err, ErrLoop) {
+		kind = ErrDamaged
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok && error(pe) == err {
+		err = pe.Err
+	}
+	return format.New(kind, off, role, "%w", &ReferenceError{Role: role, Name: name, Err: err})
+}
+
+// errFormat: a backing file is of a format that is not read here.
+var errFormat = errors.New("format of the backing file")
+
 func (r *Reader) openData(f *files) error {
 	if f.fsys == nil {
-		return ErrReference
+		return ErrNotAllowed
 	}
 	name, err := f.resolve(r.dataFile)
 	if err != nil {
@@ -146,7 +169,7 @@ func (r *Reader) openData(f *files) error {
 
 func (r *Reader) openBacking(o *options, f *files) error {
 	if f.fsys == nil {
-		return ErrReference
+		return ErrNotAllowed
 	}
 	name, err := f.resolve(r.backingFile)
 	if err != nil {
@@ -160,14 +183,14 @@ func (r *Reader) openBacking(o *options, f *files) error {
 		return err
 	}
 	r.closers = append(r.closers, fd)
-	format := r.backingFormat
-	if format == "" {
-		if format, err = probe(fd, fd.size); err != nil {
+	kind := r.backingFormat
+	if kind == "" {
+		if kind, err = magic.DetectAt(fd, fd.size); err != nil {
 			return err
 		}
 	}
-	switch format {
-	case "raw":
+	switch kind {
+	case magic.Raw, magic.Text: // a small RAW disk may be text
 		r.backing = rawFile{fd.ReaderAt, fd.size}
 	case "qcow2":
 		// Names in a backing file are relative to where it is.
@@ -179,44 +202,9 @@ func (r *Reader) openBacking(o *options, f *files) error {
 		}
 		r.backing, r.closers = b, append(r.closers, b)
 	default:
-		return fmt.Errorf("%w: format %q", ErrUnsupported, clean(format))
+		return fmt.Errorf("%w: %q", errFormat, kind)
 	}
 	return nil
-}
-
-// foreign are the formats QEMU would find by looking, which must not be taken
-// for RAW.
-var foreign = []struct {
-	format string
-	off    int
-	magic  string
-}{
-	{"qcow", 0, "QFI\xfb\x00\x00\x00\x01"},
-	{"qcow2", 0, "QFI\xfb"},
-	{"qed", 0, "QED\x00"},
-	{"vmdk", 0, "KDMV"},
-	{"vmdk", 0, "COWD"},
-	{"vmdk", 0, "# Disk DescriptorFile"},
-	{"vpc", 0, "conectix"},
-	{"vhdx", 0, "vhdxfile"},
-	{"vdi", 64, "\x7f\x10\xda\xbe"},
-	{"parallels", 0, "WithoutFreeSpace"},
-	{"parallels", 0, "WithouFreSpacExt"},
-	{"luks", 0, "LUKS\xba\xbe"},
-}
-
-// probe finds the format of a backing file that the image does not name.
-func probe(ra io.ReaderAt, size int64) (string, error) {
-	head := make([]byte, min(size, sectorSize))
-	if err := readFull(ra, head, 0); err != nil {
-		return "", err
-	}
-	for _, f := range foreign {
-		if len(head) >= f.off && bytes.HasPrefix(head[f.off:], []byte(f.magic)) {
-			return f.format, nil
-		}
-	}
-	return "raw", nil
 }
 
 // rawFile is a backing file without a format of its own. Where its holes are is
@@ -229,11 +217,5 @@ type rawFile struct {
 func (f rawFile) Size() int64 { return f.size }
 
 func (f rawFile) NextData(off int64) (start, end int64, err error) {
-	if off >= f.size {
-		return 0, 0, io.EOF
-	}
-	if finder, ok := f.ReaderAt.(imagefmt.Finder); ok {
-		return finder.NextData(off)
-	}
-	return off, f.size, nil
+	return sparse.NextData(sparse.Of(f.ReaderAt), off, f.size)
 }

@@ -2,6 +2,7 @@ package qcow2_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -30,18 +31,19 @@ func TestReferencesRefused(t *testing.T) {
 		kind   string
 		change func([]byte)
 	}{
-		{qcow2.KindBacking, backing("base.img", "raw")},
-		{qcow2.KindData, dataFile("base.img")},
+		{"backing file", backing("base.img", "raw")},
+		{"external data file", dataFile("base.img")},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
 			b := tiny(t, c.change)
 			_, err := newReader(b)
-			require.ErrorIs(t, err, qcow2.ErrReference)
-			require.NotErrorIs(t, err, qcow2.ErrFormat)
+			require.ErrorIs(t, err, qcow2.ErrMissingFile)
+			require.NotErrorIs(t, err, qcow2.ErrDamaged)
 			var re *qcow2.ReferenceError
 			require.ErrorAs(t, err, &re)
-			require.Equal(t, qcow2.ReferenceError{Kind: c.kind, Name: "base.img", Err: qcow2.ErrReference}, *re)
-			require.EqualError(t, err, `qcow2: image needs the `+c.kind+` "base.img", which is only opened in a directory given for it`)
+			require.Equal(t, qcow2.ReferenceError{Role: c.kind, Name: "base.img", Err: qcow2.ErrNotAllowed}, *re)
+			require.ErrorContains(t, err, c.kind)
+			require.ErrorContains(t, err, `"base.img": no directory was given to open it in`)
 
 			i, err := qcow2.ReadInfo(bytes.NewReader(b), int64(len(b)))
 			require.NoError(t, err)
@@ -74,17 +76,17 @@ func TestReferencesOutside(t *testing.T) {
 		{"sub", qcow2.ErrUnsupported},
 		{"missing", fs.ErrNotExist},
 		{"file:", fs.ErrNotExist},
-		{"nbd://example.com/x", qcow2.ErrUnsupported},
-		{`json:{"driver":"raw"}`, qcow2.ErrUnsupported},
-		{"https://example.com/x", qcow2.ErrUnsupported},
+		{"nbd://example.com/x", qcow2.ErrRemote},
+		{`json:{"driver":"raw"}`, qcow2.ErrRemote},
+		{"https://example.com/x", qcow2.ErrRemote},
 	} {
 		for _, change := range []func([]byte){backing(c.name, "raw"), dataFile(c.name)} {
 			_, err := newReader(tiny(t, change), qcow2.WithDir(dir))
-			require.ErrorIs(t, err, qcow2.ErrReference, c.name)
+			require.Equal(t, c.is != qcow2.ErrRemote && c.is != qcow2.ErrUnsupported, errors.Is(err, qcow2.ErrMissingFile), c.name)
 			if c.is != nil {
 				require.ErrorIs(t, err, c.is, c.name)
 			}
-			require.NotErrorIs(t, err, qcow2.ErrFormat)
+			require.NotErrorIs(t, err, qcow2.ErrDamaged)
 		}
 	}
 	_, err := newReader(tiny(t, backing("/x", "raw")), qcow2.WithFS(mapFS(nil)))
@@ -134,12 +136,13 @@ func TestBacking(t *testing.T) {
 		{"a.qcow2", "qcow2", qcow2.ErrLoop},
 		{"base.img", "vmdk", qcow2.ErrUnsupported},
 		{"disk.vmdk", "", qcow2.ErrUnsupported},
-		{"base.img", "qcow2", qcow2.ErrFormat},
-		{"broken.qcow2", "", qcow2.ErrFormat},
+		{"base.img", "qcow2", qcow2.ErrDamaged},
+		{"broken.qcow2", "", qcow2.ErrDamaged},
 	} {
 		_, err := newReader(tiny(t, backing(c.name, c.format)), qcow2.WithDir(dir))
 		require.ErrorIs(t, err, c.is, c.name)
-		require.ErrorIs(t, err, qcow2.ErrReference, c.name)
+		var re *qcow2.ReferenceError
+		require.ErrorAs(t, err, &re, c.name)
 	}
 }
 

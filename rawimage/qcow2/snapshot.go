@@ -31,7 +31,7 @@ func readSnapshots(ra io.ReaderAt, size int64, h *header) ([]Snapshot, error) {
 		return nil, nil
 	}
 	if h.snapshots >= size {
-		return nil, bad(offSnapshots, "snapshots_offset", "%#x is beyond the end of the file", h.snapshots)
+		return nil, format.Truncated(offSnapshots, "snapshots_offset", "%#x is beyond the end of the file", h.snapshots)
 	}
 	sr := io.NewSectionReader(ra, h.snapshots, size-h.snapshots)
 	t := &snapshotTable{r: bufio.NewReader(sr), off: h.snapshots}
@@ -40,7 +40,7 @@ func readSnapshots(ra io.ReaderAt, size int64, h *header) ([]Snapshot, error) {
 		s, err := t.next()
 		if err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return nil, bad(t.off, fmt.Sprintf("snapshot %d", i), "file ends in it: %w", io.ErrUnexpectedEOF)
+				return nil, format.Truncated(t.off, fmt.Sprintf("snapshot %d", i), "file ends in it: %w", io.ErrUnexpectedEOF)
 			}
 			return nil, err
 		}
@@ -67,7 +67,7 @@ func (t *snapshotTable) next() (s Snapshot, err error) {
 	idLen, nameLen := binary.BigEndian.Uint16(b[12:]), binary.BigEndian.Uint16(b[14:])
 	extraLen := binary.BigEndian.Uint32(b[36:])
 	if extraLen > maxSnapshotExtra {
-		return s, bad(t.off+36, "snapshot extra data size", "%d is more than %d", extraLen, maxSnapshotExtra)
+		return s, format.Damaged(t.off+36, "snapshot extra data size", "%d is more than %d", extraLen, maxSnapshotExtra)
 	}
 	extra := make([]byte, extraLen)
 	if _, err := io.ReadFull(t.r, extra); err != nil {

@@ -100,7 +100,10 @@ func (r *Reader) slice(off int64) (slice, error) {
 	at := int64(r.l1[off/g.l2Span]) + start%g.l2Span/g.sliceSpan*g.sliceSize
 	data, err := r.slices.Get(blockKey{r, uint64(at)}, g.sliceSize, func() ([]byte, error) {
 		p := make([]byte, g.sliceSize)
-		return p, readFull(r.ra, p, at)
+		if err := readFull(r.ra, p, at); err != nil {
+			return nil, err
+		}
+		return p, r.enter(slice{p, at, start, min(start+g.sliceSpan, r.Size())})
 	})
 	return slice{data, at, start, min(start+g.sliceSpan, r.Size())}, err
 }
@@ -140,7 +143,7 @@ func (r *Reader) unit(s slice, off int64) (mapping, error) {
 func (r *Reader) cluster(m mapping, entry uint64, allocated bool) (kind, error) {
 	switch {
 	case entry&flagZero != 0 && r.version < 3:
-		return 0, bad(m.at, "L2 entry", "zero cluster in an image of version %d", r.version)
+		return 0, format.Damaged(m.at, "L2 entry", "zero cluster in an image of version %d", r.version)
 	case entry&flagZero != 0:
 		return kindZero, nil
 	case allocated:
@@ -154,10 +157,10 @@ func (r *Reader) cluster(m mapping, entry uint64, allocated bool) (kind, error) 
 func (r *Reader) subcluster(m *mapping, bitmap uint64, off int64, allocated bool) error {
 	stored, zero := uint32(bitmap), uint32(bitmap>>32)
 	if stored&zero != 0 {
-		return bad(m.at+8, "subcluster bitmap", "%#x has subclusters that are both allocated and zero", bitmap)
+		return format.Damaged(m.at+8, "subcluster bitmap", "%#x has subclusters that are both allocated and zero", bitmap)
 	}
 	if stored != 0 && !allocated {
-		return bad(m.at+8, "subcluster bitmap", "%#x has allocated subclusters in a cluster without a place", bitmap)
+		return format.Damaged(m.at+8, "subcluster bitmap", "%#x has allocated subclusters in a cluster without a place", bitmap)
 	}
 	i := uint(off & (r.geo.clusterSize - 1) / r.geo.unit)
 	alike := ^(stored | zero)
@@ -176,26 +179,33 @@ func (r *Reader) subcluster(m *mapping, bitmap uint64, off int64, allocated bool
 // checkCompressed checks the place of a compressed cluster.
 func (r *Reader) checkCompressed(m mapping) error {
 	if r.incompatible&featDataFile != 0 {
-		return bad(m.at, "L2 entry", "compressed cluster in an image with an external data file")
+		return format.Damaged(m.at, "L2 entry", "compressed cluster in an image with an external data file")
 	}
 	if off, _ := r.geo.compressed(m.entry); off >= r.size {
-		return bad(m.at, "L2 entry", "compressed cluster at %#x is beyond the end of the file", off)
+		return format.Truncated(m.at, "L2 entry", "compressed cluster at %#x is beyond the end of the file", off)
 	}
 	return nil
 }
 
-// checkHost checks the place of a cluster that is stored as it is. One that
-// starts beyond the end of the file is not zeros, it is missing: whoever
-// writes images makes the file as long as its clusters, but for the end of
-// the last one.
+// checkHost checks the place of a cluster that is stored as it is. One that the
+// file does not hold is not zeros, it is missing: whoever writes images makes the
+// file as long as its clusters.
 func (r *Reader) checkHost(m mapping, host, off int64) error {
+	// What the disk does not reach of its last cluster need not be there.
+	need := min(r.geo.clusterSize, r.Size()-off&^(r.geo.clusterSize-1))
+	switch {
+	case r.geo.extended: // only the subclusters in use
+		need = off&(r.geo.clusterSize-1) + min(m.length, r.Size()-off)
+	case r.incompatible&featDataFile != 0:
+		need = 1 // a file of its own, which qemu-img leaves as short as its data
+	}
 	switch {
 	case host&(r.geo.clusterSize-1) != 0:
-		return bad(m.at, "L2 entry", "cluster at %#x is not at a cluster boundary", host)
+		return format.Damaged(m.at, "L2 entry", "cluster at %#x is not at a cluster boundary", host)
 	case r.incompatible&featDataFile != 0 && host != off&^(r.geo.clusterSize-1):
-		return bad(m.at, "L2 entry", "cluster at %#x of the external data file is not at its place on the disk", host)
-	case host >= r.dataSize:
-		return bad(m.at, "L2 entry", "cluster at %#x is beyond the end of the file", host)
+		return format.Damaged(m.at, "L2 entry", "cluster at %#x of the external data file is not at its place on the disk", host)
+	case host > r.dataSize-need:
+		return format.Truncated(m.at, "L2 entry", "cluster at %#x is beyond the end of the file", host)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 
+	"github.com/fastimage/fastimage/internal/imageerr"
 	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
@@ -42,8 +43,11 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := imagefmt.CheckSource("vdi", ra, size); err != nil {
+		return nil, err
+	}
 	if size < headerSize {
-		return nil, malformed(0, "file", "%d bytes are less than a header", size)
+		return nil, format.Truncated(0, "file", "%d bytes are less than a header", size)
 	}
 	buf := make([]byte, headerSize)
 	if err := readFull(ra, buf, 0, "header"); err != nil {
@@ -80,44 +84,45 @@ func (r *Reader) Size() int64 { return r.disk.Size() }
 // ReadAt reads bytes of the virtual disk. Blocks without data are zeros.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) { return r.disk.ReadAt(p, off) }
 
-// NextData returns the first range of data that ends behind off, clipped to
-// begin at off, and io.EOF where only zeros follow. It comes from the allocation
-// table: a block the file stores may be zeros all the same. If the source has a
-// NextData of its own, what that leaves out is left out too.
+// NextData returns the first range of data that ends after off, clipped to begin
+// at off, and io.EOF where only zeros follow; a long range may come in several
+// that touch. It comes from the allocation table: a block that the file stores
+// may be zeros. If the source has a NextData of its own, what that leaves out is left out
+// too.
 func (r *Reader) NextData(off int64) (start, end int64, err error) { return r.disk.NextData(off) }
 
 // check holds the header to what this package reads. Fields are reported at
 // their offsets in the file.
 func (h *header) check() error {
 	if h.signature != signature {
-		return malformed(0x40, "signature", "%#08x", h.signature)
+		return format.Damaged(0x40, "signature", "%#08x", h.signature)
 	}
 	if h.version != version1_1 {
-		return unsupported(0x44, "version", "%d.%d, only 1.1 is read", h.version>>16, h.version&0xFFFF)
+		return format.Unsupported(0x44, "version", "%d.%d, only 1.1 is read", h.version>>16, h.version&0xFFFF)
 	}
 	if h.linkUUID != [16]byte{} || h.parent != [16]byte{} {
-		return unsupported(0x1A8, "parent", "differencing disk, merge it into its parent first")
+		return format.Unsupported(0x1A8, "parent", "%w", imageerr.ErrDelta)
 	}
 	if h.imageType != typeDynamic && h.imageType != typeStatic {
-		return unsupported(0x4C, "image type", "%d, only dynamic (1) and static (2) are read", h.imageType)
+		return format.Unsupported(0x4C, "image type", "%d, only dynamic (1) and static (2) are read", h.imageType)
 	}
 	if h.sectorSize != sectorSize {
-		return unsupported(0x168, "sector size", "%d", h.sectorSize)
+		return format.Unsupported(0x168, "sector size", "%d", h.sectorSize)
 	}
 	if h.blockExtra != 0 {
-		return unsupported(0x17C, "extra bytes in blocks", "%d", h.blockExtra)
+		return format.Unsupported(0x17C, "extra bytes in blocks", "%d", h.blockExtra)
 	}
 	if bits.OnesCount32(h.blockSize) != 1 || h.blockSize < sectorSize || h.blockSize > maxBlockSize {
-		return malformed(0x178, "block size", "%d", h.blockSize)
+		return format.Damaged(0x178, "block size", "%d", h.blockSize)
 	}
 	if h.diskSize == 0 || h.diskSize > math.MaxInt64-sectorSize {
-		return malformed(0x170, "disk size", "%d bytes", h.diskSize)
+		return format.Damaged(0x170, "disk size", "%d bytes", h.diskSize)
 	}
 	if h.mapAt < headerSize || h.mapAt%sectorSize != 0 {
-		return malformed(0x154, "map offset", "%d", h.mapAt)
+		return format.Damaged(0x154, "map offset", "%d", h.mapAt)
 	}
 	if h.dataAt%sectorSize != 0 {
-		return malformed(0x158, "data offset", "%d", h.dataAt)
+		return format.Damaged(0x158, "data offset", "%d", h.dataAt)
 	}
 	return nil
 }
@@ -127,17 +132,17 @@ func (h *header) check() error {
 func (r *Reader) loadMap(h header, maxTable int64) error {
 	blocks := imagefmt.CeilDiv(r.disk.DiskSize, r.disk.BlockSize)
 	if int64(h.blocks) < blocks {
-		return malformed(0x180, "block count", "%d for a disk of %d", h.blocks, blocks)
+		return format.Damaged(0x180, "block count", "%d for a disk of %d", h.blocks, blocks)
 	}
 	mapAt, dataAt := int64(h.mapAt), int64(h.dataAt)
 	if mapAt > r.disk.FileSize || blocks > (r.disk.FileSize-mapAt)/4 {
-		return malformed(0x154, "map offset", "%d entries at %d are outside the file", blocks, mapAt)
+		return format.Truncated(0x154, "map offset", "%d entries at %d are outside the file", blocks, mapAt)
 	}
 	if dataAt < mapAt+blocks*4 {
-		return malformed(0x158, "data offset", "%d is before the end of the map at %d", dataAt, mapAt+blocks*4)
+		return format.Damaged(0x158, "data offset", "%d is before the end of the map at %d", dataAt, mapAt+blocks*4)
 	}
 	if blocks*4 > maxTable {
-		return unsupported(0x180, "block count", "a map of %d bytes, more than the bound of %d", blocks*4, maxTable)
+		return format.Unsupported(0x180, "block count", "a map of %d bytes, more than the bound of %d", blocks*4, maxTable)
 	}
 	r.disk.Entries = make([]uint32, blocks)
 	load := func() error {
@@ -166,7 +171,7 @@ func (r *Reader) checkEntry(i int64, e uint32, at int64) (uint32, error) {
 	start := d.Base + int64(e)*d.Unit
 	// The last block may be cut off where the disk ends.
 	if need := min(d.BlockSize, d.DiskSize-i*d.BlockSize); start > d.FileSize-need {
-		return 0, malformed(at, "map entry", "block %d at offset %d is outside the file", i, start)
+		return 0, format.Truncated(at, "map entry", "block %d at offset %d is outside the file", i, start)
 	}
 	return e, nil
 }
@@ -175,7 +180,7 @@ func (r *Reader) checkEntry(i int64, e uint32, at int64) (uint32, error) {
 func (r *Reader) checkOverlap(width int64, reload func() error) error {
 	a, b, found, err := r.disk.Overlap(width, reload)
 	if found {
-		return malformed(b, "block", "overlaps the block at offset %d", a)
+		return format.Damaged(b, "block", "overlaps the block at offset %d", a)
 	}
 	return err
 }

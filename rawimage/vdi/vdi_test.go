@@ -99,35 +99,35 @@ func TestHostile(t *testing.T) {
 		return func(b []byte) []byte { le.PutUint32(b[off:], v); return b }
 	}
 	qemutest.Hostile[*vdi.FormatError](t, "vdi", good, map[string]qemutest.Damage{
-		"empty":            damage(func([]byte) []byte { return nil }, vdi.ErrFormat),
-		"short":            damage(func(b []byte) []byte { return b[:511] }, vdi.ErrFormat),
-		"truncated":        damage(func(b []byte) []byte { return b[:len(b)-4096] }, vdi.ErrFormat),
-		"signature":        damage(put(0x40, 1), vdi.ErrFormat),
+		"empty":            damage(func([]byte) []byte { return nil }, vdi.ErrTruncated),
+		"short":            damage(func(b []byte) []byte { return b[:511] }, vdi.ErrTruncated),
+		"truncated":        damage(func(b []byte) []byte { return b[:len(b)-4096] }, vdi.ErrTruncated),
+		"signature":        damage(put(0x40, 1), vdi.ErrDamaged),
 		"version":          damage(put(0x44, 2), vdi.ErrUnsupported),
 		"type":             damage(put(0x4C, 4), vdi.ErrUnsupported),
 		"parent":           damage(put(0x1B8, 4), vdi.ErrUnsupported),
 		"link":             damage(put(0x1A8, 4), vdi.ErrUnsupported),
 		"sector size":      damage(put(0x168, 4096), vdi.ErrUnsupported),
 		"extra":            damage(put(0x17C, 512), vdi.ErrUnsupported),
-		"block size":       damage(put(0x178, 3<<19), vdi.ErrFormat),
-		"block size 0":     damage(put(0x178, 0), vdi.ErrFormat),
-		"size of 2^63":     damage(put(0x174, 0x80000000), vdi.ErrFormat),
-		"size of 2^63 - 1": damage(put(0x174, 0x7FFFFFFF), vdi.ErrFormat),
-		"size of 0":        damage(put(0x170, 0), vdi.ErrFormat),
-		"map in header":    damage(put(0x154, 0), vdi.ErrFormat),
-		"map at odd bytes": damage(put(0x154, 0x201), vdi.ErrFormat),
-		"map outside":      damage(put(0x154, 0xFFFFFE00), vdi.ErrFormat),
-		"data in map":      damage(put(0x158, 0x200), vdi.ErrFormat),
-		"few blocks":       damage(put(0x180, 2), vdi.ErrFormat),
-		"entry outside":    damage(put(mapAt, 0xFFFFFFFD), vdi.ErrFormat),
-		"entries overlap":  damage(put(mapAt+4, 0), vdi.ErrFormat),
+		"block size":       damage(put(0x178, 3<<19), vdi.ErrDamaged),
+		"block size 0":     damage(put(0x178, 0), vdi.ErrDamaged),
+		"size of 2^63":     damage(put(0x174, 0x80000000), vdi.ErrDamaged),
+		"size of 2^63 - 1": damage(put(0x174, 0x7FFFFFFF), vdi.ErrDamaged),
+		"size of 0":        damage(put(0x170, 0), vdi.ErrDamaged),
+		"map in header":    damage(put(0x154, 0), vdi.ErrDamaged),
+		"map at odd bytes": damage(put(0x154, 0x201), vdi.ErrDamaged),
+		"map outside":      damage(put(0x154, 0xFFFFFE00), vdi.ErrTruncated),
+		"data in map":      damage(put(0x158, 0x200), vdi.ErrDamaged),
+		"few blocks":       damage(put(0x180, 2), vdi.ErrDamaged),
+		"entry outside":    damage(put(mapAt, 0xFFFFFFFD), vdi.ErrTruncated),
+		"entries overlap":  damage(put(mapAt+4, 0), vdi.ErrDamaged),
 	}, openBytes)
 	qemutest.Flip[*vdi.FormatError](t, good, []extent{{0x40, 0x200}, {int64(mapAt), int64(mapAt) + 12}}, openBytes)
 }
 
 func TestReadErrors(t *testing.T) {
 	b := tiny(t)
-	qemutest.ReadErrors(t, b, vdi.ErrFormat, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vdi.NewReader(ra, size) })
+	qemutest.ReadErrors(t, b, vdi.ErrDamaged, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vdi.NewReader(ra, size) })
 	_, err := vdi.NewReader(bytes.NewReader(b), int64(len(b)), vdi.WithMaxTable(1))
 	require.Error(t, err)
 }

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/fastimage/fastimage/internal/imageerr"
 	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
@@ -46,13 +47,16 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := imagefmt.CheckSource("vhd", ra, size); err != nil {
+		return nil, err
+	}
 	f, at, err := findFooter(ra, size)
 	if err != nil {
 		return nil, err
 	}
 	sectors := f.virtualSectors()
 	if sectors == 0 || sectors > math.MaxInt64/sectorSize {
-		return nil, malformed(at, "footer size", "%d sectors", sectors)
+		return nil, format.Damaged(at, "footer size", "%d sectors", sectors)
 	}
 	r := &Reader{
 		disk: imagefmt.Table{Prefix: "vhd", Source: ra, FileSize: size, DiskSize: int64(sectors) * sectorSize},
@@ -67,9 +71,9 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	case typeDynamic:
 		err = r.openDynamic(f, at, o.maxTable)
 	case typeDifferencing:
-		err = unsupported(at, "disk type", "differencing disk, merge it into its parent first")
+		err = format.Unsupported(at, "disk type", "%w", imageerr.ErrDelta)
 	default:
-		err = malformed(at, "disk type", "%d", f.diskType)
+		err = format.Damaged(at, "disk type", "%d", f.diskType)
 	}
 	if err != nil {
 		return nil, err
@@ -86,18 +90,18 @@ func (r *Reader) Size() int64 { return r.disk.Size() }
 // ReadAt reads bytes of the virtual disk. Blocks without data are zeros.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) { return r.disk.ReadAt(p, off) }
 
-// NextData returns the first range of data that ends behind off, clipped to
-// begin at off, and io.EOF where only zeros follow. It comes from the allocation
-// table: a block the file stores may be zeros all the same. A fixed disk has none
-// and is data from end to end. If the source has a NextData of its own, what that
-// leaves out is left out too.
+// NextData returns the first range of data that ends after off, clipped to begin
+// at off, and io.EOF where only zeros follow; a long range may come in several
+// that touch. It comes from the allocation table: a block that the file stores
+// may be zeros. A fixed disk has no table and is data from end to end. If the source has
+// a NextData of its own, what that leaves out is left out too.
 func (r *Reader) NextData(off int64) (start, end int64, err error) { return r.disk.NextData(off) }
 
 // findFooter returns the footer in force. A dynamic disk has a copy in front,
 // which is the one qemu reads; where that is damaged the one at the end serves.
 func findFooter(ra io.ReaderAt, size int64) (footer, int64, error) {
 	if size < footerSize {
-		return footer{}, 0, malformed(0, "file", "%d bytes are less than a footer", size)
+		return footer{}, 0, format.Truncated(0, "file", "%d bytes are less than a footer", size)
 	}
 	buf := make([]byte, footerSize)
 	if err := readFull(ra, buf, 0, "footer copy"); err != nil {
@@ -107,7 +111,7 @@ func findFooter(ra io.ReaderAt, size int64) (footer, int64, error) {
 	if front && checksumOK(buf, 64) {
 		f := parseFooter(buf)
 		if f.diskType == typeFixed {
-			return footer{}, 0, malformed(0, "disk type", "a fixed disk with a footer in front")
+			return footer{}, 0, format.Damaged(0, "disk type", "a fixed disk with a footer in front")
 		}
 		return f, 0, nil
 	}
@@ -116,14 +120,14 @@ func findFooter(ra io.ReaderAt, size int64) (footer, int64, error) {
 		return footer{}, 0, err
 	}
 	if string(buf[:8]) != footerCookie {
-		return footer{}, 0, malformed(at, "footer cookie", "%q", buf[:8])
+		return footer{}, 0, format.Damaged(at, "footer cookie", "%q", buf[:8])
 	}
 	if !checksumOK(buf, 64) {
-		return footer{}, 0, malformed(at, "footer checksum", "does not match")
+		return footer{}, 0, format.Damaged(at, "footer checksum", "does not match")
 	}
 	f := parseFooter(buf)
 	if !front && f.diskType == typeDynamic {
-		return footer{}, 0, malformed(0, "footer copy", "missing from a dynamic disk")
+		return footer{}, 0, format.Damaged(0, "footer copy", "missing from a dynamic disk")
 	}
 	return f, at, nil
 }
@@ -131,7 +135,7 @@ func findFooter(ra io.ReaderAt, size int64) (footer, int64, error) {
 // openFixed maps the disk onto the file as one block: the footer comes last.
 func (r *Reader) openFixed(at int64) error {
 	if r.disk.DiskSize > at {
-		return malformed(at, "footer size", "a fixed disk of %d bytes in %d, the file is truncated", r.disk.DiskSize, at)
+		return format.Truncated(at, "footer size", "a fixed disk of %d bytes in %d, the file is truncated", r.disk.DiskSize, at)
 	}
 	r.info.Subformat = Fixed
 	r.disk.BlockSize, r.disk.Entries = r.disk.DiskSize, []uint32{0}
@@ -142,7 +146,7 @@ func (r *Reader) openFixed(at int64) error {
 func (r *Reader) openDynamic(f footer, at, maxTable int64) error {
 	d := &r.disk
 	if f.dataOffset > uint64(d.FileSize) || d.FileSize-int64(f.dataOffset) < headerSize {
-		return malformed(at+16, "data offset", "%d is outside the file", f.dataOffset)
+		return format.Truncated(at+16, "data offset", "%d is outside the file", f.dataOffset)
 	}
 	hat := int64(f.dataOffset)
 	hdr := make([]byte, headerSize)
@@ -150,26 +154,26 @@ func (r *Reader) openDynamic(f footer, at, maxTable int64) error {
 		return err
 	}
 	if string(hdr[:8]) != headerCookie {
-		return malformed(hat, "dynamic header cookie", "%q", hdr[:8])
+		return format.Damaged(hat, "dynamic header cookie", "%q", hdr[:8])
 	}
 	if !checksumOK(hdr, 36) {
-		return malformed(hat+36, "dynamic header checksum", "does not match")
+		return format.Damaged(hat+36, "dynamic header checksum", "does not match")
 	}
 	be := binary.BigEndian
 	d.BlockSize = int64(be.Uint32(hdr[32:]))
 	if bits.OnesCount64(uint64(d.BlockSize)) != 1 || d.BlockSize < sectorSize {
-		return malformed(hat+32, "block size", "%d", d.BlockSize)
+		return format.Damaged(hat+32, "block size", "%d", d.BlockSize)
 	}
 	blocks := imagefmt.CeilDiv(d.DiskSize, d.BlockSize)
 	if entries := int64(be.Uint32(hdr[28:])); entries < blocks {
-		return malformed(hat+28, "table entries", "%d for %d blocks", entries, blocks)
+		return format.Damaged(hat+28, "table entries", "%d for %d blocks", entries, blocks)
 	}
 	tableAt := be.Uint64(hdr[16:])
 	if tableAt > uint64(d.FileSize) || blocks > (d.FileSize-int64(tableAt))/4 {
-		return malformed(hat+16, "table offset", "%d entries at %d are outside the file", blocks, tableAt)
+		return format.Truncated(hat+16, "table offset", "%d entries at %d are outside the file", blocks, tableAt)
 	}
 	if blocks*4 > maxTable {
-		return unsupported(hat+28, "table entries", "a table of %d bytes, more than the bound of %d", blocks*4, maxTable)
+		return format.Unsupported(hat+28, "table entries", "a table of %d bytes, more than the bound of %d", blocks*4, maxTable)
 	}
 	return r.loadTable(int64(tableAt), blocks)
 }
@@ -210,10 +214,10 @@ func (r *Reader) checkEntry(i, at int64) error {
 	// The last block may be cut off where the disk ends.
 	need := d.Base + min(d.BlockSize, d.DiskSize-i*d.BlockSize)
 	if start > d.FileSize-need {
-		return malformed(at+i*4, "table entry", "block %d at offset %d is outside the file", i, start)
+		return format.Truncated(at+i*4, "table entry", "block %d at offset %d is outside the file", i, start)
 	}
 	if start < at+int64(len(d.Entries))*4 && start+need > at {
-		return malformed(at+i*4, "table entry", "block %d at offset %d overlaps the table", i, start)
+		return format.Damaged(at+i*4, "table entry", "block %d at offset %d overlaps the table", i, start)
 	}
 	return nil
 }
@@ -222,7 +226,7 @@ func (r *Reader) checkEntry(i, at int64) error {
 func (r *Reader) checkOverlap(width int64, reload func() error) error {
 	a, b, found, err := r.disk.Overlap(width, reload)
 	if found {
-		return malformed(b, "block", "overlaps the block at offset %d", a)
+		return format.Damaged(b, "block", "overlaps the block at offset %d", a)
 	}
 	return err
 }

@@ -131,26 +131,26 @@ func TestInfo(t *testing.T) {
 func TestHostile(t *testing.T) {
 	good := tiny(t, "force_size=on")
 	qemutest.Hostile[*vhd.FormatError](t, "vhd", good, map[string]qemutest.Damage{
-		"empty":             damage(func(b []byte) []byte { return nil }, vhd.ErrFormat),
-		"noise":             damage(func(b []byte) []byte { return bytes.Repeat([]byte("x"), 4096) }, vhd.ErrFormat),
-		"short":             damage(func(b []byte) []byte { return b[:511] }, vhd.ErrFormat),
+		"empty":             damage(func(b []byte) []byte { return nil }, vhd.ErrTruncated),
+		"noise":             damage(func(b []byte) []byte { return bytes.Repeat([]byte("x"), 4096) }, vhd.ErrDamaged),
+		"short":             damage(func(b []byte) []byte { return b[:511] }, vhd.ErrTruncated),
 		"differencing":      damage(func(b []byte) []byte { b[63] = 4; seal(b, 0, 512, 64); return b }, vhd.ErrUnsupported),
-		"fixed in front":    damage(func(b []byte) []byte { b[63] = 2; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
-		"unknown type":      damage(func(b []byte) []byte { b[63] = 9; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
-		"truncated":         damage(func(b []byte) []byte { return b[:3*mib] }, vhd.ErrFormat),
-		"header cookie":     damage(func(b []byte) []byte { b[512] = 'x'; return b }, vhd.ErrFormat),
-		"header checksum":   damage(func(b []byte) []byte { b[600]++; return b }, vhd.ErrFormat),
-		"size of 2^63":      damage(func(b []byte) []byte { b[48] = 0x80; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
-		"size of 2^63 - 1":  damage(func(b []byte) []byte { b[48] = 0x7F; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
-		"size of 0":         damage(func(b []byte) []byte { clear(b[48:56]); seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
-		"data offset":       damage(func(b []byte) []byte { b[16] = 0xFF; seal(b, 0, 512, 64); return b }, vhd.ErrFormat),
-		"table offset":      damage(func(b []byte) []byte { b[512+16] = 0xFF; seal(b, 512, 1024, 36); return b }, vhd.ErrFormat),
-		"few table entries": damage(func(b []byte) []byte { b[512+31] = 2; seal(b, 512, 1024, 36); return b }, vhd.ErrFormat),
-		"block size of 0":   damage(func(b []byte) []byte { clear(b[512+32 : 512+36]); seal(b, 512, 1024, 36); return b }, vhd.ErrFormat),
-		"odd block size":    damage(func(b []byte) []byte { b[512+35] = 1; seal(b, 512, 1024, 36); return b }, vhd.ErrFormat),
-		"entry outside":     damage(func(b []byte) []byte { b[1536] = 0x7F; return b }, vhd.ErrFormat),
-		"entry on table":    damage(func(b []byte) []byte { copy(b[1536:], []byte{0, 0, 0, 3}); return b }, vhd.ErrFormat),
-		"entries overlap":   damage(func(b []byte) []byte { copy(b[1540:1544], b[1536:1540]); return b }, vhd.ErrFormat),
+		"fixed in front":    damage(func(b []byte) []byte { b[63] = 2; seal(b, 0, 512, 64); return b }, vhd.ErrDamaged),
+		"unknown type":      damage(func(b []byte) []byte { b[63] = 9; seal(b, 0, 512, 64); return b }, vhd.ErrDamaged),
+		"truncated":         damage(func(b []byte) []byte { return b[:3*mib] }, vhd.ErrTruncated),
+		"header cookie":     damage(func(b []byte) []byte { b[512] = 'x'; return b }, vhd.ErrDamaged),
+		"header checksum":   damage(func(b []byte) []byte { b[600]++; return b }, vhd.ErrDamaged),
+		"size of 2^63":      damage(func(b []byte) []byte { b[48] = 0x80; seal(b, 0, 512, 64); return b }, vhd.ErrDamaged),
+		"size of 2^63 - 1":  damage(func(b []byte) []byte { b[48] = 0x7F; seal(b, 0, 512, 64); return b }, vhd.ErrDamaged),
+		"size of 0":         damage(func(b []byte) []byte { clear(b[48:56]); seal(b, 0, 512, 64); return b }, vhd.ErrDamaged),
+		"data offset":       damage(func(b []byte) []byte { b[16] = 0xFF; seal(b, 0, 512, 64); return b }, vhd.ErrTruncated),
+		"table offset":      damage(func(b []byte) []byte { b[512+16] = 0xFF; seal(b, 512, 1024, 36); return b }, vhd.ErrTruncated),
+		"few table entries": damage(func(b []byte) []byte { b[512+31] = 2; seal(b, 512, 1024, 36); return b }, vhd.ErrDamaged),
+		"block size of 0":   damage(func(b []byte) []byte { clear(b[512+32 : 512+36]); seal(b, 512, 1024, 36); return b }, vhd.ErrDamaged),
+		"odd block size":    damage(func(b []byte) []byte { b[512+35] = 1; seal(b, 512, 1024, 36); return b }, vhd.ErrDamaged),
+		"entry outside":     damage(func(b []byte) []byte { b[1536] = 0x7F; return b }, vhd.ErrTruncated),
+		"entry on table":    damage(func(b []byte) []byte { copy(b[1536:], []byte{0, 0, 0, 3}); return b }, vhd.ErrDamaged),
+		"entries overlap":   damage(func(b []byte) []byte { copy(b[1540:1544], b[1536:1540]); return b }, vhd.ErrDamaged),
 	}, openBytes)
 	resealed := func(b []byte) (qemutest.Image, error) {
 		b = bytes.Clone(b)
@@ -169,13 +169,13 @@ func TestHostile(t *testing.T) {
 	t.Run("fixed truncated", func(t *testing.T) {
 		b := tiny(t, "force_size=on,subformat=fixed")[512:]
 		_, err := vhd.NewReader(bytes.NewReader(b), int64(len(b)))
-		require.ErrorIs(t, err, vhd.ErrFormat)
+		require.ErrorIs(t, err, vhd.ErrTruncated)
 	})
 }
 
 func TestReadErrors(t *testing.T) {
 	b := tiny(t, "force_size=on")
-	qemutest.ReadErrors(t, b, vhd.ErrFormat, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vhd.NewReader(ra, size) })
+	qemutest.ReadErrors(t, b, vhd.ErrDamaged, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vhd.NewReader(ra, size) })
 	_, err := vhd.NewReader(bytes.NewReader(b), int64(len(b)), vhd.WithMaxTable(1))
 	require.Error(t, err)
 }

@@ -12,11 +12,11 @@ import (
 func Example() {
 	file := "vhdxfile" + strings.Repeat("\x00", 1<<20)
 	r, err := vhdx.NewReader(strings.NewReader(file), int64(len(file)))
-	if errors.Is(err, vhdx.ErrFormat) {
+	if errors.Is(err, vhdx.ErrDamaged) {
 		fmt.Println(err)
 		return
 	}
 	fmt.Println(r.Info().Subformat, r.Size())
 	// Output:
-	// vhdx: header at offset 65536: not a valid VHDX image: neither of the two is valid
+	// vhdx: header at offset 65536: neither of the two is valid
 }

@@ -62,13 +62,13 @@ type entry struct {
 func replayLog(ra io.ReaderAt, size int64, h header, maxLog int64) (*replay, error) {
 	n, at := int64(h.logLength), int64(h.logAt)
 	if n == 0 || n%mib != 0 || h.logAt%mib != 0 || h.logAt < tablesEnd {
-		return nil, malformed(h.at+68, "log", "%d bytes at %d", h.logLength, h.logAt)
+		return nil, format.Damaged(h.at+68, "log", "%d bytes at %d", h.logLength, h.logAt)
 	}
 	if h.logAt > uint64(size) || n > size-at {
-		return nil, malformed(h.at+68, "log", "%d bytes at %d are outside the file", h.logLength, h.logAt)
+		return nil, format.Truncated(h.at+68, "log", "%d bytes at %d are outside the file", h.logLength, h.logAt)
 	}
 	if n > maxLog {
-		return nil, unsupported(h.at+68, "log", "%d bytes to replay, more than the bound of %d; repair the image with qemu-img check -r all", n, maxLog)
+		return nil, format.Unsupported(h.at+68, "log", "%d bytes to replay, more than the bound of %d; repair the image with qemu-img check -r all", n, maxLog)
 	}
 	l := &replay{ra: ra, fileSize: size, at: at, ring: make([]byte, n), guid: h.logGUID, patches: make(map[int64][]byte), extended: size}
 	if err := readFull(ra, l.ring, at, "log"); err != nil {
@@ -77,18 +77,18 @@ func replayLog(ra io.ReaderAt, size int64, h header, maxLog int64) (*replay, err
 	l.work = maxWork * n
 	active := l.active()
 	if l.work < 0 {
-		return nil, malformed(at, "log", "its entries overlap")
+		return nil, format.Damaged(at, "log", "its entries overlap")
 	}
 	if len(active) == 0 {
-		return nil, malformed(at, "log", "is to be replayed and has no valid entry")
+		return nil, format.Damaged(at, "log", "is to be replayed and has no valid entry")
 	}
 	l.entries = len(active)
 	head := active[len(active)-1]
 	if head.flushed > uint64(size) {
-		return nil, malformed(at+head.at+48, "log", "was written for a file of %d bytes, the file is truncated", head.flushed)
+		return nil, format.Truncated(at+head.at+48, "log", "was written for a file of %d bytes, the file is truncated", head.flushed)
 	}
 	if head.last > maxSize*2 {
-		return nil, malformed(at+head.at+56, "log", "extends the file to %d bytes", head.last)
+		return nil, format.Damaged(at+head.at+56, "log", "extends the file to %d bytes", head.last)
 	}
 	l.extended = max(size, int64(head.last))
 	for _, e := range active {
@@ -170,27 +170,27 @@ func (l *replay) apply(e entry) error {
 		at := l.at + e.at
 		fileAt := le.Uint64(d[16:])
 		if le.Uint64(d[24:]) != e.sequence || fileAt%logSector != 0 || fileAt >= uint64(l.extended) {
-			return malformed(at, "log descriptor", "%d of the entry: file offset %d, sequence %d", i, fileAt, le.Uint64(d[24:]))
+			return format.Damaged(at, "log descriptor", "%d of the entry: file offset %d, sequence %d", i, fileAt, le.Uint64(d[24:]))
 		}
 		switch string(d[:4]) {
 		case "zero":
 			n := le.Uint64(d[8:])
 			if n%logSector != 0 || n > uint64(l.extended)-fileAt {
-				return malformed(at, "log descriptor", "%d zeros at %d", n, fileAt)
+				return format.Damaged(at, "log descriptor", "%d zeros at %d", n, fileAt)
 			}
 			if len(l.zeros) == maxZeros {
-				return unsupported(at, "log", "more than %d ranges of zeros; repair the image with qemu-img check -r all", maxZeros)
+				return format.Unsupported(at, "log", "more than %d ranges of zeros; repair the image with qemu-img check -r all", maxZeros)
 			}
 			l.zero(int64(fileAt), int64(fileAt+n))
 		case "desc":
 			if next+logSector > e.size {
-				return malformed(at, "log descriptor", "%d of the entry has no data sector", i)
+				return format.Damaged(at, "log descriptor", "%d of the entry has no data sector", i)
 			}
 			sector := e.data[next : next+logSector]
 			next += logSector
 			seq := uint64(le.Uint32(sector[4:]))<<32 | uint64(le.Uint32(sector[4092:]))
 			if string(sector[:4]) != "data" || seq != e.sequence {
-				return malformed(at, "log data sector", "%d of the entry is of sequence %d", i, seq)
+				return format.Damaged(at, "log data sector", "%d of the entry is of sequence %d", i, seq)
 			}
 			// Its own marks displaced the first 8 and last 4 bytes.
 			p := make([]byte, logSector)
@@ -199,7 +199,7 @@ func (l *replay) apply(e entry) error {
 			copy(p[4092:], d[4:8])
 			l.patches[int64(fileAt)] = p
 		default:
-			return malformed(at, "log descriptor", "%q", d[:4])
+			return format.Damaged(at, "log descriptor", "%q", d[:4])
 		}
 	}
 	return nil

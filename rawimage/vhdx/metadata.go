@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf16"
+
+	"github.com/fastimage/fastimage/internal/imageerr"
 )
 
 // region is a part of the file.
@@ -23,14 +25,14 @@ func (r *Reader) readRegions(size int64) (map[guid]region, error) {
 			return parseRegions(b, at, size)
 		}
 	}
-	return nil, malformed(region1At, "region table", "neither of the two is valid")
+	return nil, format.Damaged(region1At, "region table", "neither of the two is valid")
 }
 
 func parseRegions(b []byte, at, size int64) (map[guid]region, error) {
 	le := binary.LittleEndian
 	n := le.Uint32(b[8:])
 	if n > maxEntries {
-		return nil, malformed(at+8, "region table", "%d entries", n)
+		return nil, format.Damaged(at+8, "region table", "%d entries", n)
 	}
 	regions := make(map[guid]region)
 	for i := range int64(n) {
@@ -39,23 +41,26 @@ func parseRegions(b []byte, at, size int64) (map[guid]region, error) {
 		field := at + 16 + i*32
 		if id != batGUID && id != metadataGUID {
 			if le.Uint32(e[28:])&1 != 0 {
-				return nil, unsupported(field, "region", "%x is required and not known", id)
+				return nil, format.Unsupported(field, "region", "%x is required and not known", id)
 			}
 			continue
 		}
 		if _, ok := regions[id]; ok {
-			return nil, malformed(field, "region", "%x is there twice", id)
+			return nil, format.Damaged(field, "region", "%x is there twice", id)
 		}
-		if start < tablesEnd || start%mib != 0 || length == 0 || start > uint64(size) || length > size-int64(start) {
-			return nil, malformed(field, "region", "%d bytes at %d are outside the file", length, start)
+		if start < tablesEnd || start%mib != 0 || length == 0 || start >= 1<<62 {
+			return nil, format.Damaged(field, "region", "%d bytes at %d", length, start)
+		}
+		if start > uint64(size) || length > size-int64(start) {
+			return nil, format.Truncated(field, "region", "%d bytes at %d are outside the file", length, start)
 		}
 		regions[id] = region{int64(start), length}
 	}
 	if len(regions) != 2 {
-		return nil, malformed(at, "region table", "has no allocation table or no metadata")
+		return nil, format.Damaged(at, "region table", "has no allocation table or no metadata")
 	}
 	if regions[batGUID].overlaps(regions[metadataGUID]) {
-		return nil, malformed(at, "region table", "the allocation table overlaps the metadata")
+		return nil, format.Damaged(at, "region table", "the allocation table overlaps the metadata")
 	}
 	return regions, nil
 }
@@ -73,7 +78,7 @@ type metadata struct {
 // readMetadata reads the table at the beginning of the region and its items.
 func (r *Reader) readMetadata(reg region) (metadata, error) {
 	if reg.size < metadataTable {
-		return metadata{}, malformed(reg.at, "metadata", "%d bytes", reg.size)
+		return metadata{}, format.Damaged(reg.at, "metadata", "%d bytes", reg.size)
 	}
 	b := make([]byte, metadataTable)
 	if err := readFull(r.disk.Source, b, reg.at, "metadata table"); err != nil {
@@ -82,7 +87,7 @@ func (r *Reader) readMetadata(reg region) (metadata, error) {
 	le := binary.LittleEndian
 	n := int64(le.Uint16(b[10:]))
 	if string(b[:8]) != "metadata" || n > maxEntries {
-		return metadata{}, malformed(reg.at, "metadata table", "%q with %d entries", b[:8], n)
+		return metadata{}, format.Damaged(reg.at, "metadata table", "%q with %d entries", b[:8], n)
 	}
 	items := make(map[guid][]byte)
 	for i := range n {
@@ -91,19 +96,19 @@ func (r *Reader) readMetadata(reg region) (metadata, error) {
 		field := reg.at + 32 + i*32
 		want, known := itemSize[id]
 		if id == parentGUID {
-			return metadata{}, unsupported(field, "parent locator", "differencing disk, merge it into its parent first")
+			return metadata{}, format.Unsupported(field, "parent locator", "%w", imageerr.ErrDelta)
 		}
 		if !known {
 			if le.Uint32(e[24:])&4 != 0 {
-				return metadata{}, unsupported(field, "metadata item", "%x is required and not known", id)
+				return metadata{}, format.Unsupported(field, "metadata item", "%x is required and not known", id)
 			}
 			continue
 		}
 		if items[id] != nil {
-			return metadata{}, malformed(field, "metadata item", "%x is there twice", id)
+			return metadata{}, format.Damaged(field, "metadata item", "%x is there twice", id)
 		}
 		if length < want || at < metadataTable || at > reg.size-want {
-			return metadata{}, malformed(field, "metadata item", "%d bytes at %d of the region", length, at)
+			return metadata{}, format.Damaged(field, "metadata item", "%d bytes at %d of the region", length, at)
 		}
 		item := make([]byte, want)
 		if err := readFull(r.disk.Source, item, reg.at+at, "metadata item"); err != nil {
@@ -123,7 +128,7 @@ func parseItems(items map[guid][]byte, at int64) (metadata, error) {
 	le := binary.LittleEndian
 	params, size, logical := items[fileParametersGUID], items[diskSizeGUID], items[logicalGUID]
 	if params == nil || size == nil || logical == nil {
-		return metadata{}, malformed(at, "metadata table", "lacks the block size, the disk size or the sector size")
+		return metadata{}, format.Damaged(at, "metadata table", "lacks the block size, the disk size or the sector size")
 	}
 	m := metadata{blockSize: int64(le.Uint32(params)), logical: le.Uint32(logical)}
 	flags, n := le.Uint32(params[4:]), le.Uint64(size)
@@ -136,13 +141,13 @@ func parseItems(items map[guid][]byte, at int64) (metadata, error) {
 	}
 	switch {
 	case flags&2 != 0:
-		return m, unsupported(at, "parent", "differencing disk, merge it into its parent first")
+		return m, format.Unsupported(at, "parent", "%w", imageerr.ErrDelta)
 	case m.blockSize < minBlock || m.blockSize > maxBlock || bits.OnesCount64(uint64(m.blockSize)) != 1:
-		return m, malformed(at, "block size", "%d", m.blockSize)
+		return m, format.Damaged(at, "block size", "%d", m.blockSize)
 	case m.logical != 512 && m.logical != 4096:
-		return m, malformed(at, "sector size", "%d", m.logical)
+		return m, format.Damaged(at, "sector size", "%d", m.logical)
 	case n == 0 || n > maxSize || n%512 != 0:
-		return m, malformed(at, "disk size", "%d bytes", n)
+		return m, format.Damaged(at, "disk size", "%d bytes", n)
 	}
 	m.size = int64(n)
 	return m, nil

@@ -46,15 +46,18 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := imagefmt.CheckSource("vhdx", ra, size); err != nil {
+		return nil, err
+	}
 	if size < tablesEnd {
-		return nil, malformed(0, "file", "%d bytes are less than the headers", size)
+		return nil, format.Truncated(0, "file", "%d bytes are less than the headers", size)
 	}
 	id := make([]byte, 8+512)
 	if err := readFull(ra, id, 0, "file identifier"); err != nil {
 		return nil, err
 	}
 	if string(id[:8]) != fileSignature {
-		return nil, malformed(0, "signature", "%q", id[:8])
+		return nil, format.Damaged(0, "signature", "%q", id[:8])
 	}
 	h, err := currentHeader(ra)
 	if err != nil {
@@ -84,10 +87,11 @@ func (r *Reader) Size() int64 { return r.disk.Size() }
 // ReadAt reads bytes of the virtual disk. Blocks without data are zeros.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) { return r.disk.ReadAt(p, off) }
 
-// NextData returns the first range of data that ends behind off, clipped to
-// begin at off, and io.EOF where only zeros follow. It comes from the allocation
-// table: a block the file stores may be zeros all the same. If the source has a
-// NextData of its own, what that leaves out is left out too.
+// NextData returns the first range of data that ends after off, clipped to begin
+// at off, and io.EOF where only zeros follow; a long range may come in several
+// that touch. It comes from the allocation table: a block that the file stores
+// may be zeros. If the source has a NextData of its own, what that leaves out is left out
+// too.
 func (r *Reader) NextData(off int64) (start, end int64, err error) { return r.disk.NextData(off) }
 
 // open reads what the regions have. size is of the file as it is, without what
@@ -127,10 +131,10 @@ func currentHeader(ra io.ReaderAt) (header, error) {
 		}
 	}
 	if best.at == 0 {
-		return best, malformed(header1At, "header", "neither of the two is valid")
+		return best, format.Damaged(header1At, "header", "neither of the two is valid")
 	}
 	if best.version != 1 {
-		return best, unsupported(best.at+66, "version", "%d", best.version)
+		return best, format.Unsupported(best.at+66, "version", "%d", best.version)
 	}
 	return best, nil
 }
@@ -143,10 +147,10 @@ func (r *Reader) loadTable(bat region, m metadata, maxTable int64) error {
 	blocks := imagefmt.CeilDiv(m.size, m.blockSize)
 	n := blocks + (blocks-1)/perChunk
 	if n > bat.size/8 {
-		return malformed(bat.at, "allocation table", "%d bytes for %d entries", bat.size, n)
+		return format.Damaged(bat.at, "allocation table", "%d bytes for %d entries", bat.size, n)
 	}
 	if n*8 > maxTable {
-		return unsupported(bat.at, "allocation table", "%d bytes, more than the bound of %d", n*8, maxTable)
+		return format.Unsupported(bat.at, "allocation table", "%d bytes, more than the bound of %d", n*8, maxTable)
 	}
 	r.disk.Entries = make([]uint32, blocks)
 	load := func() error {
@@ -178,16 +182,19 @@ func (r *Reader) checkEntry(i int64, e uint64, at int64) (uint32, error) {
 		return imagefmt.NoBlock, nil
 	case statePresent:
 	case statePartial:
-		return 0, unsupported(at, "table entry", "block %d is partly in a parent", i)
+		return 0, format.Unsupported(at, "table entry", "block %d is partly in a parent", i)
 	default:
-		return 0, malformed(at, "table entry", "block %d has state %d", i, e&7)
+		return 0, format.Damaged(at, "table entry", "block %d has state %d", i, e&7)
 	}
 	// The last block may be cut off where the disk ends.
 	d := &r.disk
 	need := min(d.BlockSize, d.DiskSize-i*d.BlockSize)
 	start := e &^ (mib - 1)
-	if start < tablesEnd || start > uint64(d.FileSize) || int64(start) > d.FileSize-need || start >= 1<<52 {
-		return 0, malformed(at, "table entry", "block %d at offset %d is outside the file", i, start)
+	if start < tablesEnd || start >= 1<<52 {
+		return 0, format.Damaged(at, "table entry", "block %d at offset %d", i, start)
+	}
+	if int64(start) > d.FileSize-need {
+		return 0, format.Truncated(at, "table entry", "block %d at offset %d is outside the file", i, start)
 	}
 	return uint32(start / mib), nil
 }
@@ -196,7 +203,7 @@ func (r *Reader) checkEntry(i int64, e uint64, at int64) (uint32, error) {
 func (r *Reader) checkOverlap(width int64, reload func() error) error {
 	a, b, found, err := r.disk.Overlap(width, reload)
 	if found {
-		return malformed(b, "block", "overlaps the block at offset %d", a)
+		return format.Damaged(b, "block", "overlaps the block at offset %d", a)
 	}
 	return err
 }

@@ -125,46 +125,46 @@ func TestHostile(t *testing.T) {
 	}
 	region := func(off int64, v uint64) func([]byte) []byte { return put(192*kib+16+off, v) }
 	qemutest.Hostile[*vhdx.FormatError](t, "vhdx", good, map[string]qemutest.Damage{
-		"empty":            damage(func(b []byte) []byte { return nil }, vhdx.ErrFormat),
-		"truncated":        damage(func(b []byte) []byte { return b[:len(b)-int(2*mib)] }, vhdx.ErrFormat),
-		"signature":        damage(put(0, 1), vhdx.ErrFormat),
-		"no header":        damage(both(0, 1), vhdx.ErrFormat),
-		"header checksums": damage(func(b []byte) []byte { b[64*kib+99]++; b[128*kib+99]++; return b }, vhdx.ErrFormat),
+		"empty":            damage(func(b []byte) []byte { return nil }, vhdx.ErrTruncated),
+		"truncated":        damage(func(b []byte) []byte { return b[:len(b)-int(2*mib)] }, vhdx.ErrTruncated),
+		"signature":        damage(put(0, 1), vhdx.ErrDamaged),
+		"no header":        damage(both(0, 1), vhdx.ErrDamaged),
+		"header checksums": damage(func(b []byte) []byte { b[64*kib+99]++; b[128*kib+99]++; return b }, vhdx.ErrDamaged),
 		"version":          damage(both(64, 2<<16), vhdx.ErrUnsupported),
-		"region checksums": damage(func(b []byte) []byte { b[192*kib+99]++; b[256*kib+99]++; return b }, vhdx.ErrFormat),
-		"region count":     damage(put(192*kib+8, 2048), vhdx.ErrFormat),
-		"no regions":       damage(put(192*kib+8, 0), vhdx.ErrFormat),
+		"region checksums": damage(func(b []byte) []byte { b[192*kib+99]++; b[256*kib+99]++; return b }, vhdx.ErrDamaged),
+		"region count":     damage(put(192*kib+8, 2048), vhdx.ErrDamaged),
+		"no regions":       damage(put(192*kib+8, 0), vhdx.ErrDamaged),
 		"unknown region": damage(func(b []byte) []byte {
 			b[192*kib+16]++
 			b[192*kib+16+28] |= 1
 			sealAll(b)
 			return b
 		}, vhdx.ErrUnsupported),
-		"region outside":   damage(region(16, 1<<62), vhdx.ErrFormat),
-		"region at 2^63":   damage(region(16, 1<<63), vhdx.ErrFormat),
-		"region at 0":      damage(region(16, 0), vhdx.ErrFormat),
-		"region odd":       damage(region(16, 1<<20+1), vhdx.ErrFormat),
-		"regions overlap":  damage(func(b []byte) []byte { copy(b[192*kib+32:][:8], b[192*kib+64:]); sealAll(b); return b }, vhdx.ErrFormat),
-		"region twice":     damage(func(b []byte) []byte { copy(b[192*kib+48:][:16], b[192*kib+16:]); sealAll(b); return b }, vhdx.ErrFormat),
-		"metadata":         damage(put(meta, 1), vhdx.ErrFormat),
-		"metadata entries": damage(put(meta+8, math.MaxUint64), vhdx.ErrFormat),
-		"item outside":     damage(put(meta+32+16, math.MaxUint64), vhdx.ErrFormat),
+		"region outside":   damage(region(16, 1<<62), vhdx.ErrDamaged),
+		"region at 2^63":   damage(region(16, 1<<63), vhdx.ErrDamaged),
+		"region at 0":      damage(region(16, 0), vhdx.ErrDamaged),
+		"region odd":       damage(region(16, 1<<20+1), vhdx.ErrDamaged),
+		"regions overlap":  damage(func(b []byte) []byte { copy(b[192*kib+32:][:8], b[192*kib+64:]); sealAll(b); return b }, vhdx.ErrDamaged),
+		"region twice":     damage(func(b []byte) []byte { copy(b[192*kib+48:][:16], b[192*kib+16:]); sealAll(b); return b }, vhdx.ErrDamaged),
+		"metadata":         damage(put(meta, 1), vhdx.ErrDamaged),
+		"metadata entries": damage(put(meta+8, math.MaxUint64), vhdx.ErrDamaged),
+		"item outside":     damage(put(meta+32+16, math.MaxUint64), vhdx.ErrDamaged),
 		"unknown item":     damage(put(meta+32, 0), vhdx.ErrUnsupported),
 		"parent":           damage(put(item(good, meta, 0x37), mib64(1)|2<<32), vhdx.ErrUnsupported),
-		"block size":       damage(put(item(good, meta, 0x37), 3<<20), vhdx.ErrFormat),
-		"block size 0":     damage(put(item(good, meta, 0x37), 0), vhdx.ErrFormat),
-		"size 0":           damage(put(item(good, meta, 0x24), 0), vhdx.ErrFormat),
-		"size 2^63":        damage(put(item(good, meta, 0x24), 1<<63), vhdx.ErrFormat),
-		"size 64 TiB":      damage(put(item(good, meta, 0x24), 1<<46), vhdx.ErrFormat),
-		"entry outside":    damage(put(bat, 1<<40|6), vhdx.ErrFormat),
-		"entry at 2^63":    damage(put(bat, 1<<63|6), vhdx.ErrFormat),
-		"entry at 0":       damage(put(bat, 6), vhdx.ErrFormat),
-		"entry state":      damage(put(bat, 4), vhdx.ErrFormat),
+		"block size":       damage(put(item(good, meta, 0x37), 3<<20), vhdx.ErrDamaged),
+		"block size 0":     damage(put(item(good, meta, 0x37), 0), vhdx.ErrDamaged),
+		"size 0":           damage(put(item(good, meta, 0x24), 0), vhdx.ErrDamaged),
+		"size 2^63":        damage(put(item(good, meta, 0x24), 1<<63), vhdx.ErrDamaged),
+		"size 64 TiB":      damage(put(item(good, meta, 0x24), 1<<46), vhdx.ErrDamaged),
+		"entry outside":    damage(put(bat, 1<<40|6), vhdx.ErrTruncated),
+		"entry at 2^63":    damage(put(bat, 1<<63|6), vhdx.ErrDamaged),
+		"entry at 0":       damage(put(bat, 6), vhdx.ErrDamaged),
+		"entry state":      damage(put(bat, 4), vhdx.ErrDamaged),
 		"entry partial":    damage(put(bat, 7), vhdx.ErrUnsupported),
-		"entries overlap":  damage(func(b []byte) []byte { copy(b[bat:][:8], b[bat+16:]); return b }, vhdx.ErrFormat),
-		"log without one":  damage(both(48, 1), vhdx.ErrFormat),
-		"log outside":      damage(func(b []byte) []byte { both(48, 1)(b); return both(72, 1<<62)(b) }, vhdx.ErrFormat),
-		"log of no length": damage(func(b []byte) []byte { both(48, 1)(b); return both(64, 1<<16)(b) }, vhdx.ErrFormat),
+		"entries overlap":  damage(func(b []byte) []byte { copy(b[bat:][:8], b[bat+16:]); return b }, vhdx.ErrDamaged),
+		"log without one":  damage(both(48, 1), vhdx.ErrDamaged),
+		"log outside":      damage(func(b []byte) []byte { both(48, 1)(b); return both(72, 1<<62)(b) }, vhdx.ErrTruncated),
+		"log of no length": damage(func(b []byte) []byte { both(48, 1)(b); return both(64, 1<<16)(b) }, vhdx.ErrDamaged),
 	}, openBytes)
 	resealed := func(b []byte) (qemutest.Image, error) {
 		sealAll(b)
@@ -304,7 +304,11 @@ func TestReplay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := newReader(b)
-			require.ErrorIs(t, err, vhdx.ErrFormat)
+			want := vhdx.ErrDamaged
+			if name == "truncated file" || name == "grows too far" {
+				want = vhdx.ErrTruncated
+			}
+			require.ErrorIs(t, err, want)
 		})
 	}
 }
@@ -321,13 +325,13 @@ func TestOverlappingEntries(t *testing.T) {
 		b[i+32] = 0x55
 	}
 	_, err := newReader(b)
-	require.ErrorIs(t, err, vhdx.ErrFormat)
+	require.ErrorIs(t, err, vhdx.ErrDamaged)
 	require.ErrorContains(t, err, "overlap")
 }
 
 func TestReadErrors(t *testing.T) {
 	b := tiny(t, "block_size=1M")
-	qemutest.ReadErrors(t, b, vhdx.ErrFormat, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vhdx.NewReader(ra, size) })
+	qemutest.ReadErrors(t, b, vhdx.ErrDamaged, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vhdx.NewReader(ra, size) })
 	_, err := newReader(b, vhdx.WithMaxTable(1))
 	require.Error(t, err)
 }

@@ -7,6 +7,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/fastimage/fastimage/internal/imageerr"
+	"github.com/fastimage/fastimage/internal/magic"
 )
 
 const (
@@ -22,6 +25,9 @@ type descriptor struct {
 	extents []extentLine
 }
 
+// empty reports whether there was nothing in the text.
+func (d *descriptor) empty() bool { return len(d.values) == 0 && len(d.extents) == 0 }
+
 // extentLine is a line such as
 //
 //	RW 4192256 SPARSE "disk-s001.vmdk"
@@ -35,24 +41,10 @@ type extentLine struct {
 	start   int64 // first sector in the file
 }
 
-var extentRE = regexp.MustCompile(`^(RW|RDONLY|NOACCESS)\s+(\d+)\s+([A-Z0-9]+)(?:\s+"([^"]*)"(?:\s+(\d+))?)?`)
-
-// isDescriptor: the text begins with comments, of which one is the signature, or
-// right away with the version.
-func isDescriptor(head []byte) bool {
-	for line := range bytes.Lines(head) {
-		line = bytes.TrimSpace(line)
-		if bytes.HasPrefix(line, []byte("# Disk DescriptorFile")) || bytes.HasPrefix(line, []byte("version=")) {
-			return true
-		}
-		if len(line) > 0 && line[0] != '#' {
-			return false
-		}
-	}
-	return false
-}
+var extentRE = regexp.MustCompile(`(?i)^(RW|RDONLY|NOACCESS)\s+(\d+)\s+([A-Z0-9]+)(?:\s+"([^"]*)"(?:\s+(\d+))?)?`)
 
 func parseDescriptor(text []byte) (*descriptor, error) {
+	text = bytes.TrimPrefix(text, []byte(magic.ByteOrderMark))
 	if i := bytes.IndexByte(text, 0); i >= 0 {
 		text = text[:i] // padding
 	}
@@ -70,7 +62,7 @@ func parseDescriptor(text []byte) (*descriptor, error) {
 		at += int64(len(sc.Bytes())) + 1
 	}
 	if err := sc.Err(); err != nil {
-		return nil, malformed(at, "descriptor", "%v", err)
+		return nil, format.Damaged(at, "descriptor", "%v", err)
 	}
 	return d, nil
 }
@@ -83,28 +75,28 @@ func (d *descriptor) add(line string, at int64) error {
 		}
 		return nil
 	}
-	e := extentLine{at: at, access: m[1], kind: m[3], name: m[4]}
+	e := extentLine{at: at, access: strings.ToUpper(m[1]), kind: strings.ToUpper(m[3]), name: m[4]}
 	var err error
 	if e.sectors, err = strconv.ParseInt(m[2], 10, 64); err != nil || e.sectors == 0 || e.sectors > math.MaxInt64/sectorSize {
-		return malformed(at, "extent size", "%q sectors", m[2])
+		return format.Damaged(at, "extent size", "%q sectors", m[2])
 	}
 	if m[5] != "" {
 		if e.start, err = strconv.ParseInt(m[5], 10, 64); err != nil || e.start > math.MaxInt64/sectorSize {
-			return malformed(at, "extent start", "%q", m[5])
+			return format.Damaged(at, "extent start", "%q", m[5])
 		}
 	}
 	d.extents = append(d.extents, e)
 	return nil
 }
 
-// check refuses what is in other files than the descriptor says, or secret.
+// check refuses a disk that is a delta of another, or encrypted.
 func (d *descriptor) check(at int64) error {
 	if p := strings.ToLower(d.values["parentcid"]); p != "" && p != noParent {
-		return unsupported(at, "parent", "a delta of %q, merge it into its parent first", d.values["parentfilenamehint"])
+		return format.Unsupported(at, "parent", "%w, %q", imageerr.ErrDelta, d.values["parentfilenamehint"])
 	}
 	for _, k := range []string{"encryption.keysafe", "encryption.data"} {
 		if _, ok := d.values[k]; ok {
-			return unsupported(at, k, "the disk is encrypted")
+			return format.New(imageerr.ErrEncrypted, at, k, "the disk is encrypted")
 		}
 	}
 	return nil

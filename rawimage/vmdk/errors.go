@@ -1,54 +1,39 @@
 package vmdk
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"strings"
 
+	"github.com/fastimage/fastimage/internal/imageerr"
 	"github.com/fastimage/fastimage/internal/imagefmt"
 )
 
-// Conditions, for use with errors.Is.
+// FormatError reports what is wrong with an image, and where. It is one type in
+// all packages that read images.
+type FormatError = imageerr.Error
+
+// ReferenceError is the details of a FormatError about another file that an
+// image names: an extent, or the descriptor that lists the extents.
+type ReferenceError = imageerr.ReferenceError
+
+// The kinds of a FormatError, for errors.Is, which matches exactly one of them.
+// They are the same values in all packages that read images.
 var (
-	// ErrFormat: the file is not a VMDK image, or a damaged one.
-	ErrFormat = errors.New("vmdk: not a valid VMDK image")
-	// ErrUnsupported: the image is valid as far as it was read, but needs
-	// something this package does not do; the message names it.
-	ErrUnsupported = errors.New("vmdk: not supported")
-	// ErrExternal: the file is a descriptor, its data is in other files, and
-	// WithDir did not say where these are.
-	ErrExternal = errors.New("vmdk: the data is in other files")
+	// ErrDamaged: the file is not VMDK, or contradicts the format.
+	ErrDamaged = imageerr.ErrDamaged
+	// ErrTruncated: the file ends before its own structures do.
+	ErrTruncated = imageerr.ErrTruncated
+	// ErrUnsupported: the image is valid as far as it was read, but uses
+	// something that this package does not read; the message names it.
+	ErrUnsupported = imageerr.ErrUnsupported
+	// ErrEncrypted: the disk is encrypted.
+	ErrEncrypted = imageerr.ErrEncrypted
+	// ErrMissingFile: an extent is in another file, which was not found, or
+	// WithDir did not say where it may be opened. The FormatError's Err is a
+	// *[ReferenceError].
+	ErrMissingFile = imageerr.ErrMissingFile
 )
 
-// FormatError says what of an image could not be taken. It is ErrFormat,
-// ErrUnsupported or ErrExternal by errors.Is, or the error of the operating
-// system that kept an extent from being opened.
-type FormatError struct {
-	Offset int64  // in the file, -1 where no one place is at fault
-	Field  string // the structure or field, such as "footer checksum"
-	Err    error  // what is wrong with it
-}
-
-// Error implements error.
-func (e *FormatError) Error() string {
-	msg := strings.TrimPrefix(e.Err.Error(), "vmdk: ")
-	if e.Offset < 0 {
-		return fmt.Sprintf("vmdk: %s: %s", e.Field, msg)
-	}
-	return fmt.Sprintf("vmdk: %s at offset %d: %s", e.Field, e.Offset, msg)
-}
-
-// Unwrap returns Err.
-func (e *FormatError) Unwrap() error { return e.Err }
-
-func malformed(off int64, field, format string, args ...any) error {
-	return &FormatError{Offset: off, Field: field, Err: fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))}
-}
-
-func unsupported(off int64, field, format string, args ...any) error {
-	return &FormatError{Offset: off, Field: field, Err: fmt.Errorf("%w: %s", ErrUnsupported, fmt.Sprintf(format, args...))}
-}
+const format = imageerr.Format("vmdk")
 
 func readFull(ra io.ReaderAt, p []byte, off int64, what string) error {
 	return imagefmt.ReadFull("vmdk", ra, p, off, what)

@@ -1,14 +1,19 @@
 package vmdk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
-	"github.com/fastimage/fastimage/internal/imagefmt"
+	"github.com/fastimage/fastimage/internal/fileid"
+	"github.com/fastimage/fastimage/internal/imageerr"
+	"github.com/fastimage/fastimage/internal/sparse"
 )
 
 // zeros is an extent without a file.
@@ -20,7 +25,7 @@ func (zeros) nextData(int64) (start, end int64, err error) { return 0, 0, io.EOF
 
 // flat is an extent whose bytes are as they are in the file, from base on.
 type flat struct {
-	ra   io.ReaderAt
+	ra   *sparse.File
 	base int64
 }
 
@@ -29,27 +34,34 @@ func (f flat) readAt(p []byte, off int64) error {
 }
 
 func (f flat) nextData(off int64) (start, end int64, err error) {
-	under, ok := f.ra.(imagefmt.Finder)
-	if !ok {
-		return off, math.MaxInt64, nil
-	}
-	start, end, err = under.NextData(f.base + off)
+	start, end, err = f.ra.NextData(f.base + off)
 	return start - f.base, end - f.base, err
 }
 
-// file is one the descriptor names; several extents may be in one.
-type file = imagefmt.File
+// extentFiles are the files that a descriptor names, opened once each.
+type extentFiles struct {
+	root  *os.Root // nil: none may be opened
+	files map[string]*extentFile
+	ids   map[[2]uint64]int // device and inode: number of the file
+	used  []span
+}
+
+// extentFile is an open file; several extents may be in one.
+type extentFile struct {
+	*sparse.File
+	number int // in order of opening; the same for two names of one file
+}
+
+// span is what an extent takes of a file.
+type span struct {
+	file       int // number of the file
+	start, end int64
+	line       extentLine
+}
 
 // openDescriptor opens the extents that a descriptor lists.
 func (r *Reader) openDescriptor(ra io.ReaderAt, size int64, o *options, sh *shared) error {
-	if size > maxDescriptor {
-		return unsupported(0, "descriptor", "%d bytes, more than %d", size, maxDescriptor)
-	}
-	text := make([]byte, size)
-	if err := readFull(ra, text, 0, "descriptor"); err != nil {
-		return err
-	}
-	d, err := parseDescriptor(text)
+	d, err := readDescriptor(ra, size)
 	if err != nil {
 		return err
 	}
@@ -57,93 +69,145 @@ func (r *Reader) openDescriptor(ra io.ReaderAt, size int64, o *options, sh *shar
 		return err
 	}
 	if len(d.extents) == 0 {
-		return malformed(0, "descriptor", "lists no extent")
+		return format.Damaged(0, "descriptor", "lists no extent")
 	}
 	r.info.CreateType, r.info.Adapter = d.values["createtype"], d.values["ddb.adaptertype"]
-	var root *os.Root
+	files := &extentFiles{files: make(map[string]*extentFile), ids: make(map[[2]uint64]int)}
 	if o.dir != "" {
-		if root, err = os.OpenRoot(o.dir); err != nil {
+		if files.root, err = os.OpenRoot(o.dir); err != nil {
 			return fmt.Errorf("vmdk: open the directory of the extents: %w", err)
 		}
-		defer func() { _ = root.Close() }()
+		defer func() { _ = files.root.Close() }()
 	}
-	files := make(map[string]*file)
 	for _, line := range d.extents {
-		if err := r.openLine(root, files, line, sh); err != nil {
+		if err := r.openLine(files, line, sh); err != nil {
 			return err
 		}
 	}
-	return nil
+	return files.checkShared()
+}
+
+func readDescriptor(ra io.ReaderAt, size int64) (*descriptor, error) {
+	if size > maxDescriptor {
+		return nil, format.Unsupported(0, "descriptor", "%d bytes, more than %d", size, maxDescriptor)
+	}
+	text := make([]byte, size)
+	if err := readFull(ra, text, 0, "descriptor"); err != nil {
+		return nil, err
+	}
+	return parseDescriptor(text)
 }
 
 // openLine opens the extent of one line.
-func (r *Reader) openLine(root *os.Root, files map[string]*file, line extentLine, sh *shared) error {
+func (r *Reader) openLine(files *extentFiles, line extentLine, sh *shared) error {
 	info := ExtentInfo{Name: line.name, Kind: line.kind, Size: line.sectors * sectorSize}
 	if line.access == "NOACCESS" {
-		return unsupported(line.at, "extent access", "none to %q", line.name)
+		return format.Unsupported(line.at, "extent access", "none to %q", line.name)
 	}
 	switch line.kind {
 	case "ZERO":
 		return r.add(zeros{}, info)
-	case "FLAT", "VMFS", "SPARSE":
+	case "FLAT", "VMFS", "SPARSE", "VMFSSPARSE":
+	case "VMFSRDM", "VMFSRAW":
+		return format.Unsupported(line.at, "extent type", "%s, %w", line.kind, imageerr.ErrDevice)
 	default:
-		return unsupported(line.at, "extent type", "%s", line.kind)
+		return format.Unsupported(line.at, "extent type", "%s", line.kind)
 	}
-	f, err := r.openFile(root, files, line)
+	f, err := r.openFile(files, line)
 	if err != nil {
 		return err
 	}
-	if line.kind != "SPARSE" {
+	if line.kind == "FLAT" || line.kind == "VMFS" {
 		base := line.start * sectorSize
-		if base > f.Size || info.Size > f.Size-base {
-			return malformed(line.at, "flat extent", "%d bytes at %d are outside of %q with %d", info.Size, base, line.name, f.Size)
+		if base > f.Size() || info.Size > f.Size()-base {
+			return format.Truncated(line.at, "flat extent", "%d bytes at %d are outside of %q with %d", info.Size, base, line.name, f.Size())
 		}
-		return r.add(flat{f, base}, info)
+		files.used = append(files.used, span{f.number, base, base + info.Size, line})
+		return r.add(flat{f.File, base}, info)
 	}
-	s, err := openSparse(f.File, f.Size, sh)
+	files.used = append(files.used, span{f.number, 0, f.Size(), line})
+	s, err := openSparse(f, f.Size(), sh)
 	if err != nil {
 		return fmt.Errorf("%w (in %q)", err, line.name)
 	}
 	if s.size != info.Size {
-		return malformed(line.at, "extent size", "%d bytes, but %q says %d", info.Size, line.name, s.size)
+		return format.Damaged(line.at, "extent size", "%d bytes, but %q says %d", info.Size, line.name, s.size)
 	}
 	return r.add(s, info)
 }
 
 // openFile opens a file of the directory, once however often it is named.
-func (r *Reader) openFile(root *os.Root, files map[string]*file, line extentLine) (*file, error) {
-	if f := files[line.name]; f != nil {
+func (r *Reader) openFile(files *extentFiles, line extentLine) (*extentFile, error) {
+	if f := files.files[line.name]; f != nil {
 		return f, nil
 	}
-	fault := func(err error) error {
-		return &FormatError{Offset: line.at, Field: "extent file", Err: err}
+	fault := func(kind, err error) error {
+		return format.New(kind, line.at, "extent file", "%w", &ReferenceError{Role: imageerr.RoleExtent, Name: line.name, Err: err})
 	}
-	if root == nil {
-		return nil, fault(fmt.Errorf("%w: %q, and no directory was given", ErrExternal, line.name))
+	if files.root == nil {
+		return nil, fault(ErrMissingFile, imageerr.ErrNotAllowed)
 	}
 	if !filepath.IsLocal(line.name) {
-		return nil, fault(fmt.Errorf("%w: %q leads out of the directory", ErrFormat, line.name))
+		return nil, fault(ErrMissingFile, imageerr.ErrOutside)
 	}
-	// Asked before opening: a pipe would make the opening wait for a writer. A
-	// link out of the directory is an error of Root here.
-	st, err := root.Stat(line.name)
+	// Before opening, which would wait for the writer of a pipe. A link out of
+	// the directory is an error of Root here.
+	st, err := files.root.Stat(line.name)
 	if err != nil {
-		return nil, fault(err)
+		return nil, fault(ErrMissingFile, cause(err))
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fault(fmt.Errorf("%w: %q is no regular file", ErrUnsupported, line.name))
+		return nil, fault(ErrUnsupported, errNotRegular)
 	}
-	f, err := root.Open(line.name)
+	f, err := files.root.Open(line.name)
 	if err != nil {
-		return nil, fault(err)
+		return nil, fault(ErrMissingFile, cause(err))
 	}
 	r.files = append(r.files, f)
 	if st, err = f.Stat(); err != nil {
-		return nil, fault(err)
+		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fault(errors.New("changed while it was opened"))
+		return nil, fault(ErrUnsupported, errNotRegular)
 	}
-	files[line.name] = &file{File: f, Size: st.Size()}
-	return files[line.name], nil
+	opened := &extentFile{sparse.NewFile(f, st.Size()), len(files.files)}
+	if id := fileid.Of(st); id.Inode != 0 {
+		key := [2]uint64{id.Device, id.Inode}
+		if n, ok := files.ids[key]; ok {
+			opened.number = n
+		}
+		files.ids[key] = opened.number
+	}
+	files.files[line.name] = opened
+	return opened, nil
 }
+
+var errNotRegular = errors.New("not a regular file")
+
+// cause takes the path off an error that is going to get it again.
+func cause(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
+}
+
+// checkShared refuses extents that share bytes of a file: no writer makes them,
+// and they would let a small file stand for any amount of data.
+func (files *extentFiles) checkShared() error {
+	slices.SortStableFunc(files.used, func(a, b span) int {
+		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.start, b.start))
+	})
+	for i := 1; i < len(files.used); i++ {
+		if a, b := files.used[i-1], files.used[i]; a.file == b.file && b.start < a.end {
+			return format.Damaged(b.line.at, "extent", "shares bytes of %q with another extent", b.line.name)
+		}
+	}
+	return nil
+}
+
+// cowdEntries is how many grains a table of a COWD extent has.
+const cowdEntries = 4096
+
+// maxSize bounds the disk that the extents make up together.
+const maxSize = math.MaxInt64 / sectorSize * sectorSize

@@ -1,6 +1,12 @@
 package vmdk
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/fastimage/fastimage/internal/imageerr"
+	"github.com/fastimage/fastimage/internal/imagefmt"
+)
 
 const (
 	sectorSize = 512
@@ -8,7 +14,6 @@ const (
 
 	sparseMagic = "KDMV"
 	cowdMagic   = "COWD"
-	gzipMagic   = "\x1f\x8b\x08"
 
 	flagZeroedGrain = 1 << 2  // table entry 1 is a grain of zeros
 	flagCompressed  = 1 << 16 // grains are deflated
@@ -39,6 +44,7 @@ type header struct {
 	directoryAt  uint64
 	unclean      bool
 	compression  uint16
+	esx          bool // COWD: of an ESX host
 }
 
 func parseHeader(b []byte) header {
@@ -55,4 +61,30 @@ func parseHeader(b []byte) header {
 		unclean:      b[72] != 0,
 		compression:  le.Uint16(b[77:]),
 	}
+}
+
+// parseCOWD takes the header of a sparse extent of an ESX host: 4096 grains in
+// each table, and no descriptor. Where a base disk has its geometry, a delta has
+// the name of its parent.
+func parseCOWD(b []byte) (header, error) {
+	le := binary.LittleEndian
+	if v := le.Uint32(b[4:]); v != 1 {
+		return header{}, format.Unsupported(4, "version", "COWD version %d", v)
+	}
+	if name, _, _ := bytes.Cut(b[32:], []byte{0}); len(name) > 4 {
+		return header{}, format.Unsupported(32, "parent", "%w, %.200q", imageerr.ErrDelta, name)
+	}
+	h := header{
+		version:     1,
+		capacity:    uint64(le.Uint32(b[12:])),
+		grain:       uint64(le.Uint32(b[16:])),
+		entries:     cowdEntries,
+		directoryAt: uint64(le.Uint32(b[20:])),
+		esx:         true,
+	}
+	need := imagefmt.CeilDiv(int64(h.capacity), max(int64(h.grain), 1)*cowdEntries)
+	if n := int64(le.Uint32(b[24:])); n < need {
+		return header{}, format.Damaged(24, "directory entries", "%d for %d tables", n, need)
+	}
+	return h, nil
 }

@@ -21,7 +21,7 @@ var (
 )
 
 // readCompressed fills p from in on of the compressed grain g in sector e.
-func (s *sparse) readCompressed(p []byte, g, in int64, e uint32) error {
+func (s *sparseExtent) readCompressed(p []byte, g, in int64, e uint32) error {
 	need := min(s.grain, s.size-g*s.grain)
 	if int64(len(p)) == s.grain {
 		// The whole grain is wanted: no copy, no place in the cache.
@@ -40,7 +40,7 @@ func (s *sparse) readCompressed(p []byte, g, in int64, e uint32) error {
 // out and at most a grain. dst is where to, or nil.
 //
 //	place on the disk, 8 bytes, with flagMarkers only | length, 4 bytes | deflated data
-func (s *sparse) inflate(dst []byte, g int64, e uint32, need int64) ([]byte, error) {
+func (s *sparseExtent) inflate(dst []byte, g int64, e uint32, need int64) ([]byte, error) {
 	at := int64(e) * sectorSize
 	var hdr [12]byte
 	b := hdr[:4]
@@ -48,20 +48,20 @@ func (s *sparse) inflate(dst []byte, g int64, e uint32, need int64) ([]byte, err
 		b = hdr[:12]
 	}
 	if int64(len(b)) > s.fileSize-at {
-		return nil, malformed(at, "grain marker", "cut off by the end of the file")
+		return nil, format.Truncated(at, "grain marker", "cut off by the end of the file")
 	}
 	if err := readFull(s.ra, b, at, "grain marker"); err != nil {
 		return nil, err
 	}
 	if len(b) == 12 {
 		if lba := binary.LittleEndian.Uint64(b); lba != uint64(g)*s.h.grain {
-			return nil, malformed(at, "grain marker", "is of sector %d, not of %d", lba, uint64(g)*s.h.grain)
+			return nil, format.Damaged(at, "grain marker", "is of sector %d, not of %d", lba, uint64(g)*s.h.grain)
 		}
 	}
 	n := int64(binary.LittleEndian.Uint32(b[len(b)-4:]))
 	at += int64(len(b))
 	if n == 0 || n > 2*s.grain || n > s.fileSize-at {
-		return nil, malformed(at-4, "compressed length", "%d bytes for a grain of %d", n, s.grain)
+		return nil, format.Damaged(at-4, "compressed length", "%d bytes for a grain of %d", n, s.grain)
 	}
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
@@ -74,10 +74,10 @@ func (s *sparse) inflate(dst []byte, g int64, e uint32, need int64) ([]byte, err
 	}
 	got, err := inflate(dst, *buf, s.grain)
 	if err != nil {
-		return nil, malformed(at, "compressed grain", "%v", err)
+		return nil, format.Damaged(at, "compressed grain", "%w", err)
 	}
 	if int64(got) < need {
-		return nil, malformed(at, "compressed grain", "expands to %d bytes of %d", got, need)
+		return nil, format.Damaged(at, "compressed grain", "expands to %d bytes of %d", got, need)
 	}
 	return dst[:got], nil
 }

@@ -7,6 +7,7 @@ import (
 
 type options struct {
 	dir      string
+	name     string
 	member   string
 	maxTable int64
 }
@@ -16,14 +17,24 @@ type Option func(*options) error
 
 // WithDir names the directory in which the extents of a descriptor are looked
 // for. They are opened through os.Root: no name in a descriptor, and no symbolic
-// link behind one, leads out of it. Default: none, and a descriptor that names
-// other files is ErrExternal.
+// link, leads out of it. Default: none, and a descriptor that names other files is
+// refused as ErrMissingFile.
 func WithDir(dir string) Option {
 	return func(o *options) error {
 		if dir == "" {
 			return errors.New("vmdk: empty directory name")
 		}
 		o.dir = dir
+		return nil
+	}
+}
+
+// WithName tells the name of the file, without its directory. With WithDir, a
+// file that is one part of a disk is refused with the name of the descriptor to
+// open instead. Default: none.
+func WithName(name string) Option {
+	return func(o *options) error {
+		o.name = name
 		return nil
 	}
 }

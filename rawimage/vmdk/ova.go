@@ -62,22 +62,22 @@ func pick(all []Member, name string) (Member, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case name != "" && len(found) == 0:
-		return Member{}, malformed(-1, "archive", "no member %q", name)
+		return Member{}, format.Damaged(-1, "archive", "no member %q", name)
 	case len(found) == 0 && packed != "":
-		return Member{}, unsupported(-1, "archive", "the disk %q is compressed with gzip: unpack the archive, then the disk, and give that", packed)
+		return Member{}, format.Unsupported(-1, "archive", "the disk %q is compressed with gzip: unpack the archive, then the disk, and give that", packed)
 	case len(found) == 0:
-		return Member{}, malformed(-1, "archive", "no member that ends in .vmdk")
+		return Member{}, format.Damaged(-1, "archive", "no member that ends in .vmdk")
 	case name != "":
-		return Member{}, malformed(-1, "archive", "%d members %q", len(found), name)
+		return Member{}, format.Damaged(-1, "archive", "%d members %q", len(found), name)
 	}
-	return Member{}, unsupported(-1, "archive", "%d disks (%.300q), name one", len(found), names)
+	return Member{}, format.Unsupported(-1, "archive", "%d disks (%.300q), name one", len(found), names)
 }
 
 // Members lists the regular files of the OVA in the first size bytes of ra. It
 // reads their headers only.
 func Members(ra io.ReaderAt, size int64) ([]Member, error) {
 	if size < 0 {
-		return nil, malformed(0, "archive", "%d bytes", size)
+		return nil, format.Damaged(0, "archive", "%d bytes", size)
 	}
 	sr := &faultReader{SectionReader: io.NewSectionReader(ra, 0, size)}
 	tr := tar.NewReader(sr)
@@ -93,25 +93,25 @@ func Members(ra io.ReaderAt, size int64) ([]Member, error) {
 			return nil, fmt.Errorf("vmdk: read archive at offset %d: %w", at, sr.err)
 		}
 		if err != nil {
-			return nil, malformed(at, "archive", "%v", err)
+			return nil, format.Damaged(at, "archive", "%v", err)
 		}
 		if h.Size < 0 || h.Size > size-at {
-			return nil, malformed(at, "member size", "%d bytes of %q are outside the archive", h.Size, h.Name)
+			return nil, format.Truncated(at, "member size", "%d bytes of %q are outside the archive", h.Size, h.Name)
 		}
 		if h.Typeflag != tar.TypeReg {
 			if h.Typeflag == tar.TypeGNUSparse {
-				return nil, unsupported(at, "member", "%q is stored as a sparse file", h.Name)
+				return nil, format.Unsupported(at, "member", "%q is stored as a sparse file", h.Name)
 			}
 			continue
 		}
 		for k := range h.PAXRecords {
 			if strings.HasPrefix(k, "GNU.sparse.") {
-				return nil, unsupported(at, "member", "%q is stored as a sparse file", h.Name)
+				return nil, format.Unsupported(at, "member", "%q is stored as a sparse file", h.Name)
 			}
 		}
 		all = append(all, Member{h.Name, at, h.Size})
 	}
-	return nil, unsupported(-1, "archive", "more than %d members", maxMembers)
+	return nil, format.Unsupported(-1, "archive", "more than %d members", maxMembers)
 }
 
 // faultReader remembers an error of the source, which the archive reader does

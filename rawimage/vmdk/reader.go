@@ -3,10 +3,13 @@ package vmdk
 import (
 	"errors"
 	"io"
-	"math"
 	"sort"
 
+	"github.com/fastimage/fastimage/internal/imageerr"
 	"github.com/fastimage/fastimage/internal/imagefmt"
+	"github.com/fastimage/fastimage/internal/lru"
+	"github.com/fastimage/fastimage/internal/magic"
+	"github.com/fastimage/fastimage/internal/sparse"
 )
 
 const (
@@ -16,6 +19,8 @@ const (
 	// cachedTables bounds the grain tables kept, in bytes: 1024 of the usual
 	// ones, which map 32 GiB.
 	cachedTables = 2 << 20
+	// descriptorHead is how much of a text is looked at to recognize it.
+	descriptorHead = 4096
 )
 
 // Info describes an image.
@@ -54,14 +59,14 @@ type extent struct {
 
 // key names a table or grain of one extent.
 type key struct {
-	extent *sparse
+	extent *sparseExtent
 	index  int64
 }
 
 // shared is what all extents of an image draw from.
 type shared struct {
-	tables *imagefmt.Cache[key, []uint32]
-	grains *imagefmt.Cache[key, []byte]
+	tables *lru.Cache[key, []uint32]
+	grains *lru.Cache[key, []byte]
 	budget int64 // bytes left for grain directories
 }
 
@@ -71,6 +76,7 @@ type Reader struct {
 	size    int64
 	info    Info
 	files   []io.Closer
+	last    imagefmt.LastRun
 }
 
 // NewReader reads the header, or the descriptor, of the VMDK in the first size
@@ -81,6 +87,9 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := imagefmt.CheckSource("vmdk", ra, size); err != nil {
+		return nil, err
+	}
 	if o.member != "" {
 		return nil, errors.New("vmdk: WithMember without an OVA")
 	}
@@ -88,24 +97,24 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 }
 
 func newReader(ra io.ReaderAt, size int64, o *options) (*Reader, error) {
-	if size <= 0 {
-		return nil, malformed(0, "file", "%d bytes", size)
+	if size == 0 {
+		return nil, format.Truncated(0, "file", "empty")
 	}
-	head := make([]byte, min(size, headerSize))
+	head := make([]byte, min(size, descriptorHead))
 	if err := readFull(ra, head, 0, "header"); err != nil {
 		return nil, err
 	}
 	r := new(Reader)
 	sh := &shared{
-		tables: imagefmt.NewCache[key, []uint32](cachedTables),
-		grains: imagefmt.NewCache[key, []byte](cachedGrains),
+		tables: lru.New[key, []uint32](cachedTables),
+		grains: lru.New[key, []byte](cachedGrains),
 		budget: o.maxTable,
 	}
 	var err error
-	if isDescriptor(head) {
+	if magic.IsVMDKDescriptor(head) {
 		err = r.openDescriptor(ra, size, o, sh)
 	} else {
-		err = r.openMonolithic(ra, size, sh)
+		err = r.openMonolithic(ra, size, o, sh)
 	}
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -114,46 +123,53 @@ func newReader(ra io.ReaderAt, size int64, o *options) (*Reader, error) {
 	return r, nil
 }
 
-// openMonolithic opens a file that is header, descriptor and data in one.
-func (r *Reader) openMonolithic(ra io.ReaderAt, size int64, sh *shared) error {
+// openMonolithic opens a file that is header, descriptor and data in one, or the
+// base disk of an old ESX host, which has no descriptor of its own.
+func (r *Reader) openMonolithic(ra io.ReaderAt, size int64, o *options, sh *shared) error {
 	s, err := openSparse(ra, size, sh)
 	if err != nil {
 		return err
 	}
-	if s.h.descriptorAt != 0 && s.h.descriptorN != 0 {
-		if err := r.readEmbedded(s); err != nil {
+	d, err := s.readEmbedded()
+	if err != nil {
+		return err
+	}
+	if d.empty() && s.h.flags&flagMarkers == 0 || len(d.extents) > 1 {
+		if err := o.refusePart(s); err != nil {
 			return err
 		}
+	}
+	r.info.CreateType, r.info.Adapter = d.values["createtype"], d.values["ddb.adaptertype"]
+	if err := d.check(int64(s.h.descriptorAt) * sectorSize); err != nil {
+		return err
 	}
 	return r.add(s, ExtentInfo{Kind: "SPARSE", Size: s.size})
 }
 
-// readEmbedded reads the descriptor of a monolithic file, which has no say in
-// where the data is.
-func (r *Reader) readEmbedded(s *sparse) error {
+// readEmbedded reads the descriptor of a monolithic file, which does not say
+// where the data is. Without one, or with one of zeros, as qemu-img leaves it in
+// the parts of a split disk, the result is empty.
+func (s *sparseExtent) readEmbedded() (*descriptor, error) {
+	if s.h.descriptorAt == 0 || s.h.descriptorN == 0 {
+		return new(descriptor), nil
+	}
 	sectors := uint64(s.fileSize) / sectorSize
 	if s.h.descriptorAt > sectors || s.h.descriptorN > sectors-s.h.descriptorAt {
-		return malformed(28, "descriptor offset", "%d sectors at %d are outside the file", s.h.descriptorN, s.h.descriptorAt)
+		return nil, format.Truncated(28, "descriptor offset", "%d sectors at %d are outside the file", s.h.descriptorN, s.h.descriptorAt)
 	}
 	text := make([]byte, min(int64(s.h.descriptorN)*sectorSize, maxDescriptor))
-	at := int64(s.h.descriptorAt) * sectorSize
-	if err := readFull(s.ra, text, at, "descriptor"); err != nil {
-		return err
+	if err := readFull(s.ra, text, int64(s.h.descriptorAt)*sectorSize, "descriptor"); err != nil {
+		return nil, err
 	}
-	d, err := parseDescriptor(text)
-	if err != nil {
-		return err
-	}
-	r.info.CreateType, r.info.Adapter = d.values["createtype"], d.values["ddb.adaptertype"]
-	return d.check(at)
+	return parseDescriptor(text)
 }
 
 // add appends an extent of info.Size bytes.
 func (r *Reader) add(src source, info ExtentInfo) error {
-	if info.Size > math.MaxInt64-r.size {
-		return malformed(-1, "extents", "of more than 2^63 bytes together")
+	if info.Size > maxSize-r.size {
+		return format.Damaged(imageerr.None, "extents", "more than 2^63 bytes together")
 	}
-	if s, ok := src.(*sparse); ok {
+	if s, ok := src.(*sparseExtent); ok {
 		info.Grain = s.grain
 		r.info.Compressed = r.info.Compressed || s.compressed()
 		r.info.Unclean = r.info.Unclean || s.h.unclean
@@ -209,16 +225,25 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	return n, eof
 }
 
-// NextData returns a range of data: none is before it from off on, and it is
-// clipped to begin at off. io.EOF says that only zeros follow. It comes from the
-// grain tables; a grain the file stores may be zeros all the same. A long range
-// may come in several that touch. A flat extent is data
-// where its file is, by the file system.
+// NextData returns the first range of data that ends after off, clipped to begin
+// at off, and io.EOF where only zeros follow; a long range may come in several
+// that touch. It comes from the grain tables: a grain that the file stores may be
+// zeros. A flat extent is data where its file is, if the file system tells.
 func (r *Reader) NextData(off int64) (start, end int64, err error) {
-	off = max(off, 0)
-	if off >= r.size {
-		return 0, 0, io.EOF
+	if start, end, ok := r.last.At(off); ok {
+		return start, end, nil
 	}
+	start, end, err = sparse.NextData(finder{r}, off, r.size)
+	if err == nil {
+		r.last.Set(off, start, end)
+	}
+	return start, end, err
+}
+
+// finder is a Reader before the contract of sources with holes is enforced.
+type finder struct{ *Reader }
+
+func (r finder) NextData(off int64) (start, end int64, err error) {
 	for _, e := range r.extents[r.find(off):] {
 		start, end, err := e.src.nextData(max(off-e.start, 0))
 		if errors.Is(err, io.EOF) || err == nil && start >= e.end-e.start {

@@ -150,24 +150,24 @@ func TestHostileHeader(t *testing.T) {
 		return func(b []byte) []byte { le.PutUint32(b[off:], v); return b }
 	}
 	qemutest.Hostile[*vmdk.FormatError](t, "vmdk", good, map[string]qemutest.Damage{
-		"empty":             damage(func(b []byte) []byte { return nil }, vmdk.ErrFormat),
-		"short":             damage(func(b []byte) []byte { return b[:100] }, vmdk.ErrFormat),
-		"noise":             damage(func(b []byte) []byte { b[0] = 'x'; return b }, vmdk.ErrFormat),
-		"COWD":              damage(func(b []byte) []byte { copy(b, "COWD"); return b }, vmdk.ErrUnsupported),
+		"empty":             damage(func(b []byte) []byte { return nil }, vmdk.ErrTruncated),
+		"short":             damage(func(b []byte) []byte { return b[:100] }, vmdk.ErrTruncated),
+		"noise":             damage(func(b []byte) []byte { b[0] = 'x'; return b }, vmdk.ErrDamaged),
+		"COWD":              damage(func(b []byte) []byte { copy(b, "COWD"); return b }, vmdk.ErrDamaged),
 		"version":           damage(put(4, 4), vmdk.ErrUnsupported),
 		"capacity 0":        damage(put(12, 0), vmdk.ErrUnsupported),
-		"capacity 2^63":     damage(put(16, 0x00400000), vmdk.ErrFormat),
-		"capacity 2^63-512": damage(func(b []byte) []byte { le.PutUint64(b[12:], 1<<54-1); return b }, vmdk.ErrFormat),
-		"grain 0":           damage(put(20, 0), vmdk.ErrFormat),
-		"grain huge":        damage(put(24, 1), vmdk.ErrFormat),
-		"entries 0":         damage(put(44, 0), vmdk.ErrFormat),
-		"entries huge":      damage(put(44, 1<<31), vmdk.ErrFormat),
-		"directory outside": damage(put(60, 1), vmdk.ErrFormat),
-		"directory 0":       damage(put(56, 0), vmdk.ErrFormat),
-		"descriptor":        damage(put(32, 1), vmdk.ErrFormat),
-		"table outside":     damage(put(gd, 1<<30), vmdk.ErrFormat),
-		"grain outside":     damage(put(gt, 1<<30), vmdk.ErrFormat),
-		"grains overlap":    damage(put(gt, le.Uint32(good[gt+4:])+1), vmdk.ErrFormat),
+		"capacity 2^63":     damage(put(16, 0x00400000), vmdk.ErrDamaged),
+		"capacity 2^63-512": damage(func(b []byte) []byte { le.PutUint64(b[12:], 1<<54-1); return b }, vmdk.ErrTruncated),
+		"grain 0":           damage(put(20, 0), vmdk.ErrDamaged),
+		"grain huge":        damage(put(24, 1), vmdk.ErrDamaged),
+		"entries 0":         damage(put(44, 0), vmdk.ErrDamaged),
+		"entries huge":      damage(put(44, 1<<31), vmdk.ErrDamaged),
+		"directory outside": damage(put(60, 1), vmdk.ErrTruncated),
+		"directory 0":       damage(put(56, 0), vmdk.ErrDamaged),
+		"descriptor":        damage(put(32, 1), vmdk.ErrTruncated),
+		"table outside":     damage(put(gd, 1<<30), vmdk.ErrTruncated),
+		"grain outside":     damage(put(gt, 1<<30), vmdk.ErrTruncated),
+		"grains overlap":    damage(put(gt, le.Uint32(good[gt+4:])+1), vmdk.ErrDamaged),
 		"parent": damage(func(b []byte) []byte {
 			return bytes.Replace(b, []byte("parentCID=ffffffff"), []byte("parentCID=12345678"), 1)
 		}, vmdk.ErrUnsupported),
@@ -178,7 +178,7 @@ func TestHostileHeader(t *testing.T) {
 		gd := le.Uint64(b[56:]) * 512
 		copy(b[gd+4:gd+8], b[gd:gd+4])
 		_, err := newReader(b)
-		requireTyped(t, err, vmdk.ErrFormat)
+		requireTyped(t, err, vmdk.ErrDamaged)
 	})
 }
 
@@ -203,8 +203,8 @@ func TestHostileStream(t *testing.T) {
 		r, err := newReader(change(bytes.Clone(good)))
 		require.NoError(t, err)
 		_, err = r.ReadAt(make([]byte, 10), 0) // through the cache
-		requireTyped(t, err, vmdk.ErrFormat)
-		qemutest.Hostile[*vmdk.FormatError](t, "vmdk", good, map[string]qemutest.Damage{name: damage(change, vmdk.ErrFormat)}, openBytes)
+		requireTyped(t, err, vmdk.ErrDamaged)
+		qemutest.Hostile[*vmdk.FormatError](t, "vmdk", good, map[string]qemutest.Damage{name: damage(change, vmdk.ErrDamaged)}, openBytes)
 	}
 	head := int64(at)
 	qemutest.Flip[*vmdk.FormatError](t, good, []extent{{0, 80}, {head, head + 64}}, openBytes)
@@ -231,11 +231,11 @@ func TestFooter(t *testing.T) {
 	require.Equal(t, qemutest.Extents(t, want), qemutest.Extents(t, r))
 	for _, cut := range []int{1, 512, 1024, 1536, len(b) - 600} {
 		_, err = newReader(b[:len(b)-cut])
-		requireTyped(t, err, vmdk.ErrFormat)
+		requireTyped(t, err, vmdk.ErrTruncated)
 	}
 	le.PutUint64(b[len(b)-1024+56:], math.MaxUint64)
 	_, err = newReader(b)
-	requireTyped(t, err, vmdk.ErrFormat)
+	requireTyped(t, err, vmdk.ErrDamaged)
 }
 
 func TestDescriptorNames(t *testing.T) {
@@ -251,28 +251,28 @@ func TestDescriptorNames(t *testing.T) {
 		text []byte
 		want error
 	}{
-		"climbs deep": {line(`RW 8 FLAT "sub/../../secret" 0`), vmdk.ErrFormat},
-		"device":      {line(`RW 8 FLAT "/dev/zero" 0`), vmdk.ErrFormat},
+		"climbs deep": {line(`RW 8 FLAT "sub/../../secret" 0`), vmdk.ErrMissingFile},
+		"device":      {line(`RW 8 FLAT "/dev/zero" 0`), vmdk.ErrMissingFile},
 		"raw device":  {line(`RW 8 VMFSRDM "\\.\PhysicalDrive0"`), vmdk.ErrUnsupported},
-		"sparse up":   {line(`RW 8 SPARSE "../secret"`), vmdk.ErrFormat},
-		"zero byte":   {line("RW 8 FLAT \"in\x00\" 0"), vmdk.ErrFormat},
-		"climbs":      {line(`RW 8 FLAT "../secret" 0`), vmdk.ErrFormat},
-		"absolute":    {line(fmt.Sprintf(`RW 8 FLAT %q 0`, filepath.Join(outside, "secret"))), vmdk.ErrFormat},
-		"empty":       {line(`RW 8 FLAT "" 0`), vmdk.ErrFormat},
+		"sparse up":   {line(`RW 8 SPARSE "../secret"`), vmdk.ErrMissingFile},
+		"zero byte":   {line("RW 8 FLAT \"in\x00\" 0"), vmdk.ErrMissingFile},
+		"climbs":      {line(`RW 8 FLAT "../secret" 0`), vmdk.ErrMissingFile},
+		"absolute":    {line(fmt.Sprintf(`RW 8 FLAT %q 0`, filepath.Join(outside, "secret"))), vmdk.ErrMissingFile},
+		"empty":       {line(`RW 8 FLAT "" 0`), vmdk.ErrMissingFile},
 		"missing":     {line(`RW 8 FLAT "none" 0`), fs.ErrNotExist},
 		"directory":   {line(`RW 8 FLAT "." 0`), vmdk.ErrUnsupported},
-		"truncated":   {line(`RW 9 FLAT "in" 0`), vmdk.ErrFormat},
-		"start":       {line(`RW 1 FLAT "in" 8`), vmdk.ErrFormat},
-		"start huge":  {line(`RW 1 FLAT "in" 9223372036854775807`), vmdk.ErrFormat},
-		"size huge":   {line(`RW 9223372036854775808 FLAT "in" 0`), vmdk.ErrFormat},
-		"sum huge":    {line("RW 18014398509481983 ZERO\nRW 18014398509481983 ZERO"), vmdk.ErrFormat},
-		"no sparse":   {line(`RW 8 SPARSE "in"`), vmdk.ErrFormat},
+		"truncated":   {line(`RW 9 FLAT "in" 0`), vmdk.ErrTruncated},
+		"start":       {line(`RW 1 FLAT "in" 8`), vmdk.ErrTruncated},
+		"start huge":  {line(`RW 1 FLAT "in" 9223372036854775807`), vmdk.ErrDamaged},
+		"size huge":   {line(`RW 9223372036854775808 FLAT "in" 0`), vmdk.ErrDamaged},
+		"sum huge":    {line("RW 18014398509481983 ZERO\nRW 18014398509481983 ZERO"), vmdk.ErrDamaged},
+		"no sparse":   {line(`RW 8 SPARSE "in"`), vmdk.ErrDamaged},
 		"type":        {line(`RW 8 SESPARSE "in"`), vmdk.ErrUnsupported},
 		"access":      {line(`NOACCESS 8 FLAT "in" 0`), vmdk.ErrUnsupported},
-		"no extents":  {line(``), vmdk.ErrFormat},
+		"no extents":  {line(``), vmdk.ErrDamaged},
 		"delta":       {[]byte("version=1\nparentCID=1\nRW 8 FLAT \"in\" 0\n"), vmdk.ErrUnsupported},
-		"encrypted":   {line("encryption.keySafe=\"x\"\nRW 8 FLAT \"in\" 0"), vmdk.ErrUnsupported},
-		"endless one": {append(line(""), bytes.Repeat([]byte("y"), 70000)...), vmdk.ErrFormat},
+		"encrypted":   {line("encryption.keySafe=\"x\"\nRW 8 FLAT \"in\" 0"), vmdk.ErrEncrypted},
+		"endless one": {append(line(""), bytes.Repeat([]byte("y"), 70000)...), vmdk.ErrDamaged},
 	}
 	if runtime.GOOS != "windows" {
 		require.NoError(t, os.Symlink("../secret", filepath.Join(dir, "link")))
@@ -297,7 +297,7 @@ func TestDescriptorNames(t *testing.T) {
 		})
 	}
 	_, err := newReader(line(`RW 8 FLAT "in" 0`))
-	requireTyped(t, err, vmdk.ErrExternal)
+	requireTyped(t, err, vmdk.ErrMissingFile)
 
 	r, err := newReader(line("RDONLY 2 FLAT \"in\" 6\nRW 4 ZERO\nRW 1 FLAT \"in\" 0"), vmdk.WithDir(dir))
 	require.NoError(t, err)
@@ -313,7 +313,7 @@ func TestDescriptorNames(t *testing.T) {
 func TestReadErrors(t *testing.T) {
 	for _, opts := range []string{"subformat=monolithicSparse", "subformat=streamOptimized"} {
 		b := tiny(t, opts)
-		qemutest.ReadErrors(t, b, vmdk.ErrFormat, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vmdk.NewReader(ra, size) })
+		qemutest.ReadErrors(t, b, vmdk.ErrDamaged, func(ra io.ReaderAt, size int64) (qemutest.Image, error) { return vmdk.NewReader(ra, size) })
 		r, err := newReader(b)
 		require.NoError(t, err)
 		qemutest.Concurrent(t, r)

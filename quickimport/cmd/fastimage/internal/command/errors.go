@@ -13,8 +13,6 @@ import (
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/anyimage"
-	"github.com/fastimage/fastimage/rawimage/qcow2"
-	"github.com/fastimage/fastimage/rawimage/vmdk"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -145,8 +143,9 @@ var hints = []struct {
 }{
 	{rawimage.ErrNotImage, "name a disk image or a block device"},
 	{rawimage.ErrEmpty, "check what was to write it"},
-	{qcow2.ErrOutside, "name a directory that holds all its files with --references"},
-	{qcow2.ErrReference, "name the directory of its other files with --references, which they are looked for in"},
+	{rawimage.ErrChanged, "stop whatever writes to it and start again"},
+	{rawimage.ErrOutside, "name a directory that holds all its files with --references"},
+	{rawimage.ErrMissingFile, "name the directory of its other files with --references, which they are looked for in"},
 	{anyimage.ErrSize, "leave out --size to have it found, or fetch the file again"},
 	{syscall.ENOSPC, "free space or choose another place for the output"},
 	{quickimport.ErrNoCredentials, "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or use --ak and --sk"},
@@ -178,8 +177,14 @@ func hint(err error) string {
 			return h.hint
 		}
 	}
+	if e, ok := errors.AsType[*anyimage.UnsupportedError](err); ok {
+		return convertHint(e.Format, e.Inside, e.Name)
+	}
+	if e, ok := errors.AsType[*rawimage.ForeignFormatError](err); ok {
+		return convertHint(e.Format, "", e.Name)
+	}
 	if e, ok := errors.AsType[*anyimage.OpenError](err); ok {
-		if e.Format == rawimage.FormatOVA && errors.Is(err, vmdk.ErrUnsupported) {
+		if e.Format == rawimage.FormatOVA && errors.Is(err, rawimage.ErrUnsupported) {
 			return "choose one with --member"
 		}
 		return "fetch it again, or see what qemu-img info and qemu-img check say of it"
@@ -192,6 +197,23 @@ func hint(err error) string {
 		return "the service has trouble; run the same command again later"
 	}
 	return ""
+}
+
+// convertHint is the command that turns the file name into an image that is read.
+func convertHint(format, inside rawimage.Format, name string) string {
+	what := "convert it first: "
+	if inside != "" {
+		what, format = "decompress it first: ", inside
+	}
+	args, stdout := format.Command(name, "disk.raw")
+	if args == nil {
+		return ""
+	}
+	line := what + strings.Join(args, " ")
+	if stdout {
+		line += " > disk.raw"
+	}
+	return line
 }
 
 // hinted is an error whose text says what to do already.

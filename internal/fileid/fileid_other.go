@@ -1,0 +1,7 @@
+//go:build !linux && !darwin && !freebsd
+
+package fileid
+
+import "io/fs"
+
+func (*ID) fill(fs.FileInfo) {}
