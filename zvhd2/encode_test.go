@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"math"
 	"sync/atomic"
 	"testing"
@@ -28,7 +27,7 @@ func TestEncodeRoundTrip(t *testing.T) {
 			require.EqualValues(t, 7, sum.StoredBlocks)
 			require.Equal(t, (d.size+511)/512*512, sum.DiskSize)
 			l := sum.Levels
-			require.EqualValues(t, 7, l.Fastest+l.Default+l.Better+l.Best+l.Incompressible)
+			require.EqualValues(t, 7, l.Fastest+l.Default+l.Better+l.Best+l.Stored)
 			r := open(t, out.Bytes())
 			got := content(t, r, r.Size())
 			require.True(t, bytes.Equal(want, got[:d.size]))
@@ -61,7 +60,7 @@ func TestEncodeIncompressibleIsStored(t *testing.T) {
 	var out bytes.Buffer
 	sum, err := zvhd2.Encode(context.Background(), &out, bytes.NewReader(noise(1, 8*mib)), 8*mib, zvhd2.WithLevel(zvhd2.LevelBest))
 	require.NoError(t, err)
-	require.EqualValues(t, 4, sum.Levels.Incompressible)
+	require.EqualValues(t, 4, sum.Levels.Stored)
 	require.LessOrEqual(t, sum.FileSize, zvhd2.MaxSize(8*mib))
 }
 
@@ -114,7 +113,7 @@ func TestEncodeErrors(t *testing.T) {
 	t.Run("size", func(t *testing.T) {
 		for _, size := range []int64{0, -1, math.MaxInt64, zvhd2.MaxDiskSize + 1} {
 			_, err := zvhd2.Encode(ctx, io.Discard, d, size)
-			require.ErrorIs(t, err, fs.ErrInvalid)
+			require.ErrorIs(t, err, zvhd2.ErrSize)
 			require.Zero(t, zvhd2.MaxSize(size))
 		}
 	})
@@ -136,7 +135,7 @@ func TestEncodeErrors(t *testing.T) {
 			zvhd2.WithTimestamp(time.Unix(0, 0)), zvhd2.WithCacheSize(-1),
 		} {
 			_, err := zvhd2.Encode(ctx, io.Discard, d, d.size, opt)
-			require.ErrorIs(t, err, fs.ErrInvalid)
+			require.ErrorIs(t, err, zvhd2.ErrOption)
 		}
 	})
 }
@@ -148,5 +147,5 @@ func TestParseLevel(t *testing.T) {
 		require.Equal(t, l, got)
 	}
 	_, err := zvhd2.ParseLevel("none")
-	require.ErrorIs(t, err, fs.ErrInvalid)
+	require.ErrorIs(t, err, zvhd2.ErrOption)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/rawimage/anyimage"
@@ -68,9 +69,11 @@ image called infer is given as ./infer.`,
 	}
 	flags.add(cmd)
 	cmd.AddCommand(a.inferCmd())
-	cmd.Flags().StringVar(&layoutText, "layout", bitmap.DefaultLayout().String(), "layout of the file; the default is an assumption")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "overwrite the output")
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) {
+		fl.StringVar(&layoutText, "layout", bitmap.DefaultLayout().String(), "layout of the file; the default is an assumption")
+		fl.BoolVarP(&force, "force", "f", false, "overwrite the output")
+		jsonFlag(fl, &asJSON)
+	})
 	return cmd
 }
 
@@ -78,7 +81,7 @@ image called infer is given as ./infer.`,
 func parseLayout(flag, text string) (bitmap.Layout, error) {
 	l, err := bitmap.ParseLayout(text)
 	if err != nil {
-		return l, usagef("%s: %s", flag, message(err))
+		return l, usagef("%s: %w", flag, err)
 	}
 	return l, nil
 }
@@ -120,7 +123,7 @@ func (a *app) writeBitmap(ctx context.Context, from, to string, flags *sourceFla
 	}
 	defer src.Close()
 	if src.isContainer() {
-		return hintf("%s is %s, which has a bitmap of its own; a .mf file goes with a RAW image", from, string(src.Format()))
+		return advisef("write the bitmap of the RAW image that it was made of", "%s is %s, which has a bitmap of its own", from, string(src.Format()))
 	}
 	// Before the scan, which takes as long as the disk is large.
 	out, err := a.create(to, from, force, 0)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/quickimport"
 )
@@ -24,27 +25,20 @@ type cloudFlags struct {
 var cloudFlagNames = []string{"region", "project-id", "ims-endpoint", "obs-endpoint", "iam-endpoint",
 	"ak", "sk", "security-token", "token"}
 
-// credentialsHelp is the part of a help text that every command of a cloud has.
-const credentialsHelp = `Credentials come from --ak and --sk (--security-token for temporary keys), or
-from HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and HUAWEICLOUD_SDK_SECURITY_TOKEN,
-or from HW_ACCESS_KEY, HW_SECRET_KEY and HW_SECURITY_TOKEN. A --token
-authenticates to the image service only; the bucket needs keys in any case.
-Flags on a command line can be seen by other users of the machine: prefer the
-environment for secrets.
-
-Further defaults from the environment: HUAWEICLOUD_SDK_PROJECT_ID or
-HW_PROJECT_ID, HW_REGION_NAME, HW_ENTERPRISE_PROJECT_ID, FASTIMAGE_BUCKET,
-FASTIMAGE_IMS_ENDPOINT, FASTIMAGE_OBS_ENDPOINT, FASTIMAGE_IAM_ENDPOINT.`
+// precedenceHelp says where settings come from.
+const precedenceHelp = `Settings come from flags, else from the environment, else from a profile
+(--profile, FASTIMAGE_PROFILE): 'fastimage help credentials' has the details.`
 
 func (f *cloudFlags) add(a *app, cmd *cobra.Command) {
-	fl := cmd.Flags()
-	fl.StringVar(&f.region, "region", "", "region, for instance cn-north-4")
-	fl.StringVar(&f.project, "project-id", "", "project id (default: looked up by the region)")
-	fl.StringVar(&f.ims, "ims-endpoint", "", "URL of the image service (default https://ims.REGION.myhuaweicloud.com)")
-	fl.StringVar(&f.obs, "obs-endpoint", "", "URL of the object storage (default https://obs.REGION.myhuaweicloud.com)")
-	fl.StringVar(&f.iam, "iam-endpoint", "", "URL of the identity service (default https://iam.REGION.myhuaweicloud.com)")
-	f.keyFlags.add(a, cmd, "access key")
-	fl.StringVar(&f.token, "token", "", "IAM token for the image service")
+	topic(cmd, topicCloud, func(fl *pflag.FlagSet) {
+		fl.StringVar(&f.region, "region", "", "region, for instance cn-north-4 (default HW_REGION_NAME)")
+		fl.StringVar(&f.project, "project-id", "", "project id (default: looked up by the region)")
+		fl.StringVar(&f.ims, "ims-endpoint", "", "URL of the image service (default FASTIMAGE_IMS_ENDPOINT, else by the region)")
+		fl.StringVar(&f.obs, "obs-endpoint", "", "URL of the object storage (default FASTIMAGE_OBS_ENDPOINT, else by the region)")
+		fl.StringVar(&f.iam, "iam-endpoint", "", "URL of the identity service (default FASTIMAGE_IAM_ENDPOINT, else by the region)")
+		f.keyFlags.add(a, fl)
+		fl.StringVar(&f.token, "token", "", "IAM token for the image service; the bucket needs keys all the same")
+	})
 }
 
 // check finds what the flags and the environment lack.
@@ -103,7 +97,7 @@ func (a *app) newClient(opts ...quickimport.Option) (*quickimport.Client, error)
 	}
 	c, err := quickimport.New(opts...)
 	if _, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, hintf("%s; name another with --state-dir", message(err))
+		return nil, advisef("choose another directory{ with --state-dir}", "%w", err)
 	}
 	if err != nil {
 		return nil, usagef("%w", err)

@@ -5,18 +5,14 @@ package command
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/fastimage/fastimage/quickimport"
+	"github.com/spf13/pflag"
 )
 
 // The exit statuses scripts may rely on.
@@ -50,7 +46,9 @@ type app struct {
 	quiet          bool
 	verbose        bool
 	progressMode   string
+	profile        string
 	resumable      bool // what is under way is recorded: the same command resumes it
+	interrupted    bool // the run was
 }
 
 func newApp(p Process) *app {
@@ -74,76 +72,74 @@ func Run(ctx context.Context, p Process) int {
 	a := newApp(p)
 	root := a.root()
 	root.SetArgs(p.Args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
-	if ctx.Err() != nil {
-		fmt.Fprintln(a.stderr, "fastimage: interrupted"+a.interruption(err))
-		return exitInterrupted
-	}
-	for _, line := range messages(err) {
-		fmt.Fprintf(a.stderr, "fastimage: %s\n", line)
-	}
-	return status(err)
-}
-
-// status is the exit status for an error.
-func status(err error) int {
-	if _, ok := errors.AsType[*usageError](err); ok {
-		return exitUsage
-	}
-	if errors.Is(err, quickimport.ErrValidation) {
-		return exitRefused
-	}
-	if _, ok := errors.AsType[*quickimport.JobError](err); ok {
-		return exitJobFailed
-	}
-	return exitFailed
+	a.interrupted = ctx.Err() != nil
+	return a.fail(cmd, p.Args, err)
 }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "fastimage",
-		Short: "disk images to private images of a Huawei Cloud",
-		Long: `fastimage converts a disk image to ZVHD2 while it uploads it to OBS, has the
-image service import it, and waits for the image.
+		Short: "turn disk images into private images on Huawei Cloud",
+		Long: `fastimage turns a disk image into a private image on Huawei Cloud: it converts the
+image to ZVHD2 while uploading it, has the image service import it, and waits
+until the image is ready.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused before anything was
-uploaded, 4 the job failed in the cloud, 130 interrupted.`,
-		Version:       readBuild().String(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unknown command %q; see 'fastimage --help'", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return usagef("no command given; see 'fastimage --help'")
-		},
+uploaded, 4 the job failed in the cloud, 130 interrupted.
+
+` + unitsHelp + `
+
+` + precedenceHelp,
+		Version:           readBuild().String(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              noSuchCommand,
+		RunE:              needsCommand,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.loadProfile() },
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see '%s --help'", err, cmd.CommandPath())
-	})
-	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no summary")
-	root.PersistentFlags().StringVar(&a.progressMode, "progress", progressAuto, "how to show progress: auto, bar, plain or none")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
-		if !slices.Contains([]string{progressAuto, progressBar, progressPlain, progressNone}, a.progressMode) {
-			return usagef("--progress %q: want auto, bar, plain or none", a.progressMode)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { a.help(cmd) })
+	a.globalFlags(root.PersistentFlags())
+	root.AddGroup(groups()...)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
 		}
-		return nil
 	}
-	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log retries, warnings and clean-ups to standard error")
-	root.AddCommand(a.importCmd(), a.convertCmd(), a.infoCmd(), a.verifyCmd(), a.optimizeCmd(), a.bitmapCmd(), a.uploadCmd(), a.uploadsCmd(),
-		a.createCmd(), a.jobCmd(), a.imagesCmd(), a.doctorCmd(), a.serveCmd(), a.versionCmd())
-	ownHelp(root)
+	add(groupCloud, a.importCmd(), a.createCmd(), a.jobCmd(), a.imagesCmd(), a.uploadCmd(), a.uploadsCmd(), a.stateCmd(), a.doctorCmd())
+	add(groupFiles, a.infoCmd(), a.convertCmd(), a.verifyCmd(), a.optimizeCmd(), a.bitmapCmd())
+	add(groupOther, a.serveCmd(), a.versionCmd())
+	root.AddCommand(a.manCmd(), credentialsTopic())
+	a.ownHelp(root)
 	complete(root)
 	return root
+}
+
+func (a *app) globalFlags(fl *pflag.FlagSet) {
+	fl.BoolVarP(&a.quiet, "quiet", "q", false, "print no progress and no summary")
+	choiceFlag(fl, &a.progressMode, "progress", progressAuto, []string{progressAuto, progressBar, progressPlain, progressNone}, "how to show progress: auto, bar, plain or none")
+	fl.BoolVarP(&a.verbose, "verbose", "v", false, "log retries, warnings and clean-ups to standard error")
+	fl.StringVar(&a.profile, "profile", "", "read credentials, region, endpoints and bucket from this profile (default FASTIMAGE_PROFILE)")
+}
+
+// noSuchCommand refuses the arguments of a command that has only subcommands.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownCommand(cmd, args[0])
+	}
+	return nil
+}
+
+func needsCommand(cmd *cobra.Command, _ []string) error {
+	return usagef("no command given; see '%s --help'", cmd.CommandPath())
 }
 
 // argCount accepts between least and most arguments, and names them if not.

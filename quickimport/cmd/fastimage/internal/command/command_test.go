@@ -143,10 +143,24 @@ func requireError(t *testing.T, r result, code int, words ...string) {
 	t.Helper()
 	require.Equal(t, code, r.code, "stdout %s\nstderr %s", r.stdout, r.stderr)
 	require.Empty(t, r.stdout)
-	require.Equal(t, 1, strings.Count(r.stderr, "fastimage: "), r.stderr)
+	requireErrorLine(t, r, words...)
+}
+
+// requireErrorLine wants the last line of standard error to be one error that
+// holds all of words, as text or as JSON.
+func requireErrorLine(t *testing.T, r result, words ...string) {
+	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
 	last := lines[len(lines)-1]
-	require.True(t, strings.HasPrefix(last, "fastimage: "), r.stderr)
+	if strings.HasPrefix(last, "{") {
+		var report struct{ Error diagnosis }
+		require.NoError(t, json.Unmarshal([]byte(last), &report))
+		require.Equal(t, r.code, report.Error.Status)
+		last = report.Error.Message + "; " + report.Error.Advice
+	} else {
+		require.True(t, strings.HasPrefix(last, "fastimage: "), r.stderr)
+		require.Equal(t, 1, strings.Count(r.stderr, "fastimage: "), r.stderr)
+	}
 	for _, w := range words {
 		require.Contains(t, last, w)
 	}
@@ -159,7 +173,7 @@ func requireRefused(t *testing.T, r result, words ...string) {
 	require.Equal(t, exitRefused, r.code, "stdout %s\nstderr %s", r.stdout, r.stderr)
 	require.Empty(t, r.stdout)
 	lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
-	require.Regexp(t, `^fastimage: refused for \d+ reason`, lines[len(lines)-1])
+	require.Regexp(t, `^fastimage: \d+ problems? found; nothing was uploaded`, lines[len(lines)-1])
 	require.True(t, slices.ContainsFunc(lines, func(line string) bool {
 		return strings.HasPrefix(line, "fastimage: ") && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
 	}), "want %q in a line of\n%s", words, r.stderr)
@@ -229,16 +243,16 @@ func TestUsage(t *testing.T) {
 		{"concurrency", []string{"import", "--local", "--concurrency", "65", "--name", "x", "--os-version", "y", disk}, "1 to 64"},
 		{"min-disk", []string{"import", "--local", "--min-disk", "big", "--name", "x", "--os-version", "y", disk}, "40GiB"},
 		{"standard input", []string{"import", "--local", "--name", "x", "--os-version", "y", "-"}, "standard input"},
-		{"part size of an import", []string{"import", "--local", "--part-size", "1MiB", "--name", "x", "--os-version", "y", disk}, "--part-size 1MiB: want 5MiB to 5GiB"},
+		{"part size of an import", []string{"import", "--local", "--part-size", "1MiB", "--name", "x", "--os-version", "y", disk}, `--part-size "1MiB": want 5MiB to 5GiB`},
 		{"upload without region", []string{"upload", "--endpoint", "http://127.0.0.1:1", disk, "obs://images/x"}, "no region; use --region"},
 		{"part size of an upload", []string{"upload", "--region", "r", "--part-size", "6GiB", disk, "obs://images/x"}, "want 5MiB to 5GiB"},
 		{"concurrency of an upload", []string{"upload", "--region", "r", "--concurrency", "0", disk, "obs://images/x"}, "1 to 64"},
-		{"rate of an upload", []string{"upload", "--region", "r", "--rate-limit", "0", disk, "obs://images/x"}, "20MiB"},
+		{"rate of an upload", []string{"upload", "--region", "r", "--rate-limit", "0MiB", disk, "obs://images/x"}, "40GiB"},
 		{"timeout below 0", []string{"import", "--local", "--timeout", "-1s", "--name", "x", "--os-version", "y", disk}, "--timeout"},
 		{"timeout below 0 of a job", []string{"job", "--region", "r", "--timeout", "-1s", "x"}, "--timeout"},
 		{"age below 0", []string{"uploads", "list", "--older-than", "-1h", "obs://images/"}, "--older-than"},
 		{"prefix", []string{"uploads", "list", "images"}, "obs://BUCKET/PREFIX"},
-		{"layout", []string{"bitmap", "--layout", "x", disk, "x.mf"}, "--layout: layout: encoding"},
+		{"layout", []string{"bitmap", "--layout", "x", disk, "x.mf"}, "layout: encoding"},
 		{"bitmap and JSON", []string{"bitmap", "--json", disk, "-"}, "standard output"},
 		{"bitmap of standard input", []string{"bitmap", "-"}, "name the file"},
 		{"verify of standard input", []string{"verify", "-"}, "standard input"},
@@ -248,6 +262,7 @@ func TestUsage(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			requireError(t, fastimage(t, nil, c.args...), exitUsage, c.want)
 		})
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/zvhd2"
@@ -19,8 +20,8 @@ import (
 // convertFlags are those of convert.
 type convertFlags struct {
 	source sourceFlags
-	to     string
-	level  string
+	to     rawimage.Format
+	level  zvhd2.Level
 	force  bool
 	asJSON bool
 }
@@ -72,20 +73,21 @@ where a container was unpacked, uuid for RAW.`,
 		},
 	}
 	f.source.add(cmd)
-	cmd.Flags().StringVar(&f.to, "to", "", "what to write whatever the name of the output: zvhd2 or raw")
-	cmd.Flags().BoolVarP(&f.force, "force", "f", false, "overwrite the output")
-	cmd.Flags().StringVar(&f.level, "level", "default", "compression of ZVHD2: fastest, default, better, best or auto")
-	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON object on standard output")
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) {
+		choiceFlag(fl, &f.to, "to", "", []string{"zvhd2", "raw"}, "what to write, whatever the name of the output: zvhd2 or raw")
+		fl.BoolVarP(&f.force, "force", "f", false, "overwrite the output")
+		levelFlag(fl, &f.level, zvhd2.LevelDefault, "compression of ZVHD2")
+		jsonFlag(fl, &f.asJSON)
+	})
 	return cmd
 }
 
 func (a *app) convert(ctx context.Context, from, to string, f *convertFlags) error {
-	l, err := level(f.level)
-	if err != nil {
-		return err
-	}
 	if f.asJSON && to == "-" {
 		return usagef("--json and an output of - both want standard output; name a file")
+	}
+	if _, err := a.checkOutput(to, from, f.force); err != nil {
+		return err
 	}
 	src, err := a.open(ctx, from, &f.source)
 	if err != nil {
@@ -115,7 +117,7 @@ func (a *app) convert(ctx context.Context, from, to string, f *convertFlags) err
 		case format == rawimage.FormatRaw:
 			return src.unchanged(src.copy(ctx, out, &res, show))
 		}
-		return src.unchanged(src.encode(ctx, out, &res, zvhd2.WithLevel(l), containerProgress(show, "convert")))
+		return src.unchanged(src.encode(ctx, out, &res, zvhd2.WithLevel(f.level), containerProgress(show, "convert")))
 	}())
 	if err != nil {
 		return err
@@ -140,32 +142,33 @@ func (a *app) printConverted(res *converted, asJSON bool) error {
 	return a.printJSON(res)
 }
 
-// foreignNames are extensions of what convert does not write. Taking them for
-// ZVHD2 would leave a file that others take for something else.
-var foreignNames = []string{".qcow2", ".qcow", ".qed", ".vmdk", ".ova", ".vhd", ".vpc", ".vhdx", ".vdi", ".gz", ".xz", ".zst", ".bz2", ".zvhd"}
+// outputNames are the extensions by which the format of an output is known.
+var outputNames = map[string]rawimage.Format{
+	".zvhd2": rawimage.FormatZVHD2, ".raw": rawimage.FormatRaw, ".img": rawimage.FormatRaw,
+}
 
-// target is the format to write.
-func (s *source) target(from, to, want string) (rawimage.Format, error) {
-	ext := strings.ToLower(filepath.Ext(to))
-	format := rawimage.Format(strings.ToLower(want))
+// target is the format to write: by --to, else by the name of the output. What
+// neither says is not guessed.
+func (s *source) target(from, to string, want rawimage.Format) (rawimage.Format, error) {
+	format, ext := want, strings.ToLower(filepath.Ext(to))
 	switch {
-	case format != "" && format != rawimage.FormatRaw && format != rawimage.FormatZVHD2:
-		return "", usagef("--to %s: want zvhd2 or raw", want)
-	case s.isContainer() && (format == rawimage.FormatZVHD2 || format == "" && (ext == ".zvhd2" || ext == ".zvhd")):
-		return "", usagef("%s is %s already and would be converted to RAW; give the output a name such as disk.raw", from, string(s.Format()))
-	case s.isContainer():
-		return rawimage.FormatRaw, nil
 	case format != "":
-		return format, nil
-	case ext == ".raw" || ext == ".img":
-		return rawimage.FormatRaw, nil
+	case to == "-" && s.isContainer():
+		format = rawimage.FormatRaw
+	case to == "-":
+		format = rawimage.FormatZVHD2
+	default:
+		format = outputNames[ext]
 	}
-	for _, f := range foreignNames {
-		if ext == f {
-			return "", usagef("convert writes ZVHD2 and RAW, not %s; name the output disk.zvhd2 or disk.raw, or say --to zvhd2", ext)
-		}
+	switch {
+	case format == "" && ext == "":
+		return "", usagef("the name %s does not say what to write; add .zvhd2 or .raw, or use --to", to)
+	case format == "":
+		return "", usagef("convert writes ZVHD2 and RAW, not %s; use an output such as disk.zvhd2 or disk.raw, or --to", ext)
+	case s.isContainer() && format == rawimage.FormatZVHD2:
+		return "", usagef("%s is %s already and can be converted to RAW; use an output such as disk.raw, or 'fastimage optimize'", from, string(s.Format()))
 	}
-	return rawimage.FormatZVHD2, nil
+	return format, nil
 }
 
 // encode writes a disk as ZVHD2 and describes the result.
@@ -197,11 +200,11 @@ func (s *source) decode(ctx context.Context, out *output, res *converted, opts .
 	res.FileSize = s.Size()
 	switch {
 	case s.Container != nil && out.std != nil:
-		return s.Container.DecodeStream(ctx, out, opts...)
+		return zvhd2.DecodeTo(ctx, out, s.Container, opts...)
 	case s.Container != nil:
-		return s.Container.Decode(ctx, out.disk(), opts...)
+		return zvhd2.Decode(ctx, out.disk(), s.Container, opts...)
 	case out.std != nil:
-		return s.Sequence.DecodeStream(ctx, out, opts...)
+		return s.Sequence.DecodeTo(ctx, out, opts...)
 	}
 	return s.Sequence.Decode(ctx, out.disk(), opts...)
 }

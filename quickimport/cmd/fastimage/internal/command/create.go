@@ -16,8 +16,6 @@ RAW with its bitmap (.mf) beside it. The object's first bytes and its tables are
 looked at first; what is wrong is listed, and the exit status is 3. The image id
 goes to standard output, everything else to standard error.
 
-` + credentialsHelp + `
-
 With --json it prints the object that 'fastimage import --json' prints.`,
 		Example: `  fastimage create --region cn-north-4 --name web-2 --os-version "CentOS 7.0 64bit" obs://images/web.zvhd2`,
 		Args:    argCount(1, 1),
@@ -44,14 +42,13 @@ With --json it prints the object that 'fastimage import --json' prints.`,
 			res, err := client.Create(ctx, img, append(follow.options(), events(show))...)
 			show.finish()
 			if err != nil {
-				return a.late(ctx, flagError(err))
+				return a.afterTimeout(ctx, optionError(err))
 			}
 			return a.report(res, follow.json, false)
 		},
 	}
-	cmd.Flags().SortFlags = false
-	image.add(a, cmd.Flags())
+	image.add(a, cmd)
+	follow.add(cmd)
 	cloud.add(a, cmd)
-	follow.add(cmd.Flags())
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -107,10 +108,15 @@ func steady(text string) string {
 	return strings.TrimSpace(text)
 }
 
+var update = flag.Bool("update", false, "replace what the README shows by what the commands print")
+
 // TestReadmeConsole runs every session that the README shows, in its order, and
-// wants the output that stands there.
+// wants the output that is there. With -update it writes the output instead.
 func TestReadmeConsole(t *testing.T) {
 	t.Parallel()
+	readme := filepath.Join(root, "README.md")
+	data, err := os.ReadFile(readme)
+	require.NoError(t, err)
 	s := newShell(t)
 	sessions := 0
 	for _, b := range fences(t, filepath.Join(root, "README.md")) {
@@ -123,7 +129,14 @@ func TestReadmeConsole(t *testing.T) {
 				continue
 			}
 			got, _ := s.run(t, line)
-			require.Equal(t, steady(want), steady(got), "README: $ %s", line)
+			if *update && steady(want) != steady(got) {
+				session, got = strings.TrimRight(line+"\n"+want, "\n"), strings.TrimRight(line+"\n"+got, "\n")
+				require.Contains(t, string(data), "$ "+session)
+				data = []byte(strings.Replace(string(data), "$ "+session, "$ "+got, 1))
+				require.NoError(t, os.WriteFile(readme, data, 0o644))
+			} else {
+				require.Equal(t, steady(want), steady(got), "README: $ %s (go test -run TestReadmeConsole -update corrects it)", line)
+			}
 			sessions++
 		}
 	}
@@ -202,7 +215,15 @@ func TestHelpExamples(t *testing.T) {
 		"FASTIMAGE_IMS_ENDPOINT="+srv.IMSEndpoint(), "FASTIMAGE_OBS_ENDPOINT="+srv.OBSEndpoint(), "FASTIMAGE_IAM_ENDPOINT="+srv.IAMEndpoint())
 	out, err := s.run(t, stock)
 	require.NoError(t, err, out)
-	fix := strings.NewReplacer("8a12fc664fb4daa3014fb4e581380005", srv.Jobs()[0].ID, "ssh backup ", "sh -c ", "--size 10GiB", "--size 64MiB")
+	image := func() string {
+		id, err := srv.AddImage(imstest.Image{Name: "listed"})
+		require.NoError(t, err)
+		return id
+	}
+	fix := func(script string) string {
+		return strings.NewReplacer("8a12fc664fb4daa3014fb4e581380005", srv.Jobs()[0].ID, "ssh backup ", "sh -c ", "--size 10GiB", "--size 64MiB",
+			"4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba86", image()).Replace(script)
+	}
 	lines := 0
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
@@ -213,7 +234,7 @@ func TestHelpExamples(t *testing.T) {
 			require.NotEmpty(t, cmd.Example, cmd.CommandPath())
 		}
 		for _, script := range examples(cmd) {
-			out, err := s.run(t, "set -e\nrm -rf work\ncp -r stock work\ncd work\n"+fix.Replace(script))
+			out, err := s.run(t, "set -e\nrm -rf work\ncp -r stock work\ncd work\n"+fix(script))
 			require.NoError(t, err, "%s\n%s\n%s", cmd.CommandPath(), script, out)
 			lines++
 		}

@@ -3,9 +3,9 @@ package command
 import (
 	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/quickimport"
 )
@@ -27,8 +27,6 @@ It prints a line for each check: holds, differs (imports work all the same),
 fails (they will not) or unknown, what was found, and what follows from it. The
 exit status is 1 when a check fails.
 
-` + credentialsHelp + `
-
 With --json it prints one object: bucket, prefix, checks, a list of name,
 finding, detail, consequence.`,
 		Example: `  fastimage doctor --region cn-north-4 --bucket images
@@ -37,9 +35,6 @@ finding, detail, consequence.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if bucket = cmp.Or(bucket, a.getenv("FASTIMAGE_BUCKET")); bucket == "" {
 				return usagef("no bucket; use --bucket or set FASTIMAGE_BUCKET")
-			}
-			if !slices.Contains([]string{"zvhd2", "raw"}, format) {
-				return usagef("--format %q: want zvhd2 or raw", format)
 			}
 			client, err := cloud.client(a)
 			if err != nil {
@@ -54,16 +49,17 @@ finding, detail, consequence.`,
 				return perr
 			}
 			if err == nil && !rep.OK() {
-				err = hintf("imports through this bucket will fail; see the lines that say so")
+				err = advisef("fix the cause shown and run doctor again", "imports through this bucket will fail")
 			}
 			return err
 		},
 	}
-	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVar(&bucket, "bucket", "", "bucket to try (required)")
-	cmd.Flags().StringVar(&format, "format", "zvhd2", "with --import: what to upload, zvhd2 or raw")
-	cmd.Flags().BoolVar(&tryImport, "import", false, "also make a small image, and remove it")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	topic(cmd, topicUpload, func(fl *pflag.FlagSet) {
+		fl.StringVar(&bucket, "bucket", "", "bucket to examine (default FASTIMAGE_BUCKET)")
+		fl.BoolVar(&tryImport, "import", false, "also import a small image, and delete it")
+		choiceFlag(fl, &format, "format", "zvhd2", []string{"zvhd2", "raw"}, "with --import: what to upload, zvhd2 or raw")
+	})
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) { jsonFlag(fl, &asJSON) })
 	cloud.add(a, cmd)
 	return cmd
 }

@@ -3,16 +3,16 @@ package command
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
-	"syscall"
 	"unicode"
 
+	"github.com/spf13/cobra"
+
+	"github.com/fastimage/fastimage/internal/pkgerr"
 	"github.com/fastimage/fastimage/quickimport"
-	"github.com/fastimage/fastimage/rawimage"
-	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -20,112 +20,201 @@ import (
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Text() string  { return pkgerr.Text(e.err) }
 func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error {
-	return &usageError{fmt.Errorf(format, args...)}
+	return &usageError{pkgerr.Package("").Errorf(format, args...)}
 }
 
-// optionFlags are the flags for options of an import.
-var optionFlags = map[string]string{
-	"WithFormat": "--format", "WithLevel": "--level", "WithWorkers": "--workers", "WithConcurrency": "--concurrency",
-	"WithPartSize": "--part-size", "WithOverwrite": "--overwrite", "WithBitmapFile": "--mf", "WithBitmapLayout": "--mf-layout",
-	"WithWait": "--no-wait", "WithDeleteObject": "--delete-object", "WithResubmit": "--resubmit", "WithStateDir": "--no-resume",
+// advisedError is an error with what to do about it.
+type advisedError struct {
+	err    error
+	advice string
 }
 
-// flagError turns an option of the library that cannot be used into the flag
-// that set it.
-func flagError(err error) error {
-	o, ok := errors.AsType[*quickimport.OptionError](err)
-	switch {
-	case !ok:
-		return err
-	case o.Conflict != "":
-		return usagef("%s has no effect with %s; leave one out", flagName(o.Option), flagName(o.Conflict))
-	}
-	return usagef("%s: %s", flagName(o.Option), o.Reason)
+func (e *advisedError) Error() string { return e.err.Error() + "; " + e.advice }
+func (e *advisedError) Text() string  { return pkgerr.Text(e.err) }
+func (e *advisedError) Unwrap() error { return e.err }
+
+// advisef returns an error with advice, which takes precedence over the table of
+// advice.
+func advisef(advice, format string, args ...any) error {
+	return &advisedError{pkgerr.Package("").Errorf(format, args...), advice}
 }
 
-func flagName(option string) string { return cmp.Or(optionFlags[option], option) }
-
-// prefixes are in the order in which the packages wrap one another.
-var prefixes = []string{"quickimport: ", "imstest: ", "uploader: ", "anyimage: ", "rawimage: ", "bitmap: ", "zvhd2: "}
-
-// message is err on one line, with what to do next when that is known.
-func message(err error) string {
-	// The library's prefix says where an error comes from, which helps who
-	// writes code with it; here the command has said it already.
-	text := err.Error()
-	for _, p := range prefixes {
-		text = strings.TrimPrefix(text, p)
-	}
-	text = oneLine(text)
-	if h := hint(err); h != "" {
-		text = strings.TrimRight(text, ".; ") + "; " + h
-	}
-	return text
+// diagnosis is what a user is told of an error; with --json as it stands. The
+// names are stable.
+type diagnosis struct {
+	Message  string    `json:"message"`
+	Advice   string    `json:"advice"`      // what to do next, "" if nothing is known
+	Code     string    `json:"code"`        // of the service, "" if it has none
+	Status   int       `json:"exit_status"` // of the command
+	Problems []problem `json:"problems"`    // of a refused import
 }
 
-// messages are the lines for err: one for each problem of a refused import, one
-// in all for anything else.
-func messages(err error) []string {
+// problem is a reason for which an import is refused.
+type problem struct {
+	Field  string `json:"field"` // as the service names it
+	Flag   string `json:"flag"`  // that sets the field, "" if none does
+	Value  string `json:"value"`
+	Rule   string `json:"rule"` // what is wrong with it
+	Advice string `json:"advice"`
+	Code   string `json:"code"` // of the service, "" if it has none
+}
+
+// diagnose explains why cmd failed.
+func diagnose(cmd *cobra.Command, err error) diagnosis {
+	d := diagnosis{Message: message(err), Advice: advice(cmd, err), Code: code(err), Status: status(err), Problems: []problem{}}
 	refused, ok := errors.AsType[*quickimport.ValidationError](err)
 	if !ok {
-		return []string{message(err)}
+		return d
 	}
-	var lines []string
 	for _, p := range refused.Problems {
-		if h := hint(p.Err); h != "" {
-			p.Advice = h // it names flags
+		d.Problems = append(d.Problems, explain(cmd, p))
+	}
+	found := fmt.Sprintf("%d problems", len(d.Problems))
+	if len(d.Problems) == 1 {
+		found = "1 problem"
+	}
+	d.Message, d.Advice = found+" found; nothing was uploaded", ""
+	return d
+}
+
+// explain describes a problem in the terms of the command line.
+func explain(cmd *cobra.Command, p quickimport.Problem) problem {
+	if p.Field == "image_url" { // from --bucket and --key, or from obs://BUCKET/KEY
+		p.Field = "key"
+		if p.Code == "IMG.0017" && uploader.CheckName("bucket", p.Value) == nil {
+			p.Field = "bucket"
 		}
-		p.Field = flagOf(p)
-		line := p.String()
-		if p.Code != "" {
-			line += " [" + p.Code + "]"
+	}
+	out := problem{Field: p.Field, Flag: flagOf(p.Field), Value: p.Value, Rule: oneLine(p.Rule), Advice: p.Advice, Code: p.Code}
+	if p.Err != nil {
+		out.Advice = cmp.Or(advice(cmd, p.Err), p.Advice)
+	}
+	if f := cmd.Flags().Lookup(strings.TrimPrefix(out.Flag, "--")); f == nil {
+		out.Flag = ""
+	} else if c, ok := f.Value.(interface{ values() []string }); ok {
+		out.Advice += didYouMean(p.Value, c.values())
+	}
+	return out
+}
+
+// String is a problem as a line.
+func (p problem) String() string {
+	s := cmp.Or(p.Flag, p.Field)
+	if p.Value != "" {
+		s += fmt.Sprintf(" %q", p.Value)
+	}
+	s += ": " + p.Rule
+	if p.Advice != "" {
+		s += " (" + p.Advice + ")"
+	}
+	if p.Code != "" {
+		s += " [" + p.Code + "]"
+	}
+	return s
+}
+
+// fail prints why cmd failed and returns the exit status: a line for each
+// problem, or one JSON object on the last line.
+func (a *app) fail(cmd *cobra.Command, args []string, err error) int {
+	d := diagnose(cmd, err)
+	if a.interrupted {
+		d.Status = exitInterrupted
+		d.Message, d.Advice = "interrupted", a.afterInterruption(err)
+	}
+	if wantsJSON(cmd, args) {
+		data, err := json.Marshal(map[string]diagnosis{"error": d})
+		if err == nil { // strings and numbers cannot fail
+			fmt.Fprintf(a.stderr, "%s\n", data)
 		}
-		lines = append(lines, oneLine(line))
+		return d.Status
 	}
-	return append(lines, fmt.Sprintf("refused for %d reason(s); nothing was uploaded", len(lines)))
-}
-
-// fieldFlags are the flags for fields of the request.
-var fieldFlags = map[string]string{
-	"name": "--name", "description": "--description", "min_disk": "--min-disk",
-	"type": "--type", "os_type": "--os-type", "os_version": "--os-version",
-	"architecture": "--architecture", "hw_firmware_type": "--firmware", "license_type": "--license",
-	"tags": "--tag", "image_tags": "--image-tag", "enterprise_project_id": "--enterprise-project",
-}
-
-// flagOf names the flag for a problem's field: the service's name helps who
-// writes requests, not who writes a command line.
-func flagOf(p quickimport.Problem) string {
-	if p.Field != "image_url" {
-		return cmp.Or(fieldFlags[p.Field], p.Field)
+	name := a.painter(a.stderr)(red, "fastimage:")
+	for _, p := range d.Problems {
+		fmt.Fprintf(a.stderr, "%s %s\n", name, oneLine(p.String()))
 	}
-	// From --bucket and --key, or from obs://BUCKET/KEY.
-	if strings.Contains(p.Rule, "bucket") {
-		return "bucket"
+	text := d.Message
+	if d.Advice != "" {
+		text = strings.TrimRight(text, ".; ") + "; " + d.Advice
 	}
-	return "key"
+	fmt.Fprintf(a.stderr, "%s %s\n", name, oneLine(text))
+	return d.Status
 }
 
-// advice is a warning of the library with the names of flags.
-func advice(warning string) string {
-	return oneLine(strings.ReplaceAll(warning, "hw_firmware_type", fieldFlags["hw_firmware_type"]))
+// wantsJSON reports whether errors are to be JSON. The flags of a command line
+// that is wrong may not have been read.
+func wantsJSON(cmd *cobra.Command, args []string) bool {
+	if f := cmd.Flags().Lookup("json"); f != nil && f.Changed {
+		return f.Value.String() == "true"
+	}
+	for _, arg := range args {
+		if arg == "--" {
+			return false
+		}
+		if arg == "--json" {
+			return true
+		}
+	}
+	return false
 }
 
-// interruption is what to know of an interrupted command beyond that it was.
-func (a *app) interruption(err error) string {
+// status is the exit status for an error.
+func status(err error) int {
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage
+	}
+	if errors.Is(err, quickimport.ErrValidation) {
+		return exitRefused
+	}
+	if _, ok := errors.AsType[*quickimport.JobError](err); ok {
+		return exitJobFailed
+	}
+	return exitFailed
+}
+
+// code is that of the service, where it is the reason.
+func code(err error) string {
+	if e, ok := errors.AsType[*quickimport.JobError](err); ok {
+		return cmp.Or(e.Job.ErrorCode, e.Job.Entities.ErrorCode)
+	}
+	if e, ok := errors.AsType[*quickimport.APIError](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+// message is err on one line, without advice.
+func message(err error) string { return oneLine(pkgerr.Text(err)) }
+
+// afterInterruption is what to do about a command that was interrupted.
+func (a *app) afterInterruption(err error) string {
 	switch {
 	case errors.Is(err, quickimport.ErrUncertain), errors.Is(err, quickimport.ErrStoppedWaiting):
-		return ": " + message(err)
+		return message(err)
 	case a.resumable:
-		return "; run the same command again to go on where it was"
+		return "run the same command again to resume"
 	}
-	return "; nothing half-written was left, run the same command to start again"
+	return "nothing was left behind; run the same command again to start over"
 }
 
-// oneLine takes out what would break a line or drive a terminal: names come
+// afterTimeout turns err into that the time of --timeout is up, if ctx had it
+// and err follows from its end: the network had no part in it.
+func (a *app) afterTimeout(ctx context.Context, err error) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || !errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, quickimport.ErrUncertain) || errors.Is(err, quickimport.ErrStoppedWaiting) {
+		return err // the last two say what to do already
+	}
+	next := "start over"
+	if a.resumable {
+		next = "resume"
+	}
+	return advisef("run the same command again to "+next+", with a longer --timeout if it needs one", "the time of --timeout is up")
+}
+
+// oneLine removes what would break a line or control a terminal: names come
 // from the user and from servers.
 func oneLine(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -136,90 +225,23 @@ func oneLine(text string) string {
 	}, text)
 }
 
-// hints are tried in order; the first that matches is shown.
-var hints = []struct {
-	is   error
-	hint string
-}{
-	{rawimage.ErrNotImage, "name a disk image or a block device"},
-	{rawimage.ErrEmpty, "check what was to write it"},
-	{rawimage.ErrChanged, "stop whatever writes to it and start again"},
-	{rawimage.ErrOutside, "name a directory that holds all its files with --references"},
-	{rawimage.ErrMissingFile, "name the directory of its other files with --references, which they are looked for in"},
-	{anyimage.ErrSize, "leave out --size to have it found, or fetch the file again"},
-	{syscall.ENOSPC, "free space or choose another place for the output"},
-	{quickimport.ErrNoCredentials, "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or use --ak and --sk"},
-	{quickimport.ErrAuthentication, "check the access key, the secret key and this machine's clock"},
-	{uploader.ErrCredentials, "check the access key, the secret key and this machine's clock"},
-	{uploader.ErrNoSuchBucket, "create the bucket, or name another with --bucket"},
-	{uploader.ErrWrongRegion, "use a bucket in the region of the image service"},
-	{uploader.ErrAccessDenied, "the account needs rights on the bucket"},
-	{quickimport.ErrForbidden, "the account needs rights on the image service and on the bucket"},
-	{quickimport.ErrNameTaken, "choose another --name, or delete the image of that name"},
-	{quickimport.ErrObjectExists, "choose another --key, or replace the object with --overwrite"},
-	{quickimport.ErrQuota, "delete images or ask for a larger quota"},
-	{quickimport.ErrFlowControl, "wait a minute and run the same command again"},
-	{quickimport.ErrUncertain, "look for the image by its name before running the command again"},
-	{context.DeadlineExceeded, "check the network and run the same command again"},
-	{fs.ErrNotExist, "check the path"},
-	{fs.ErrPermission, "check the permissions of the file and its directory"},
+// optionFlags are the flags for options of an import.
+var optionFlags = map[string]string{
+	"WithFormat": "--format", "WithLevel": "--level", "WithWorkers": "--workers", "WithConcurrency": "--concurrency",
+	"WithPartSize": "--part-size", "WithOverwrite": "--overwrite", "WithBitmapFile": "--mf", "WithBitmapLayout": "--mf-layout",
+	"WithWait": "--no-wait", "WithDeleteObject": "--delete-object", "WithResubmit": "--resubmit", "WithStateDir": "--no-resume",
 }
 
-func hint(err error) string {
-	if _, ok := errors.AsType[*usageError](err); ok {
-		return ""
+// optionError turns an option of the library that cannot be used into the flag
+// that set it.
+func optionError(err error) error {
+	o, ok := errors.AsType[*quickimport.OptionError](err)
+	if !ok {
+		return err
 	}
-	if _, ok := errors.AsType[*hinted](err); ok || errors.Is(err, quickimport.ErrStoppedWaiting) {
-		return "" // it says what to do already
+	flag := func(option string) string { return cmp.Or(optionFlags[option], option) }
+	if o.Conflict != "" {
+		return usagef("%s has no effect with %s; leave one out", flag(o.Option), flag(o.Conflict))
 	}
-	for _, h := range hints {
-		if errors.Is(err, h.is) {
-			return h.hint
-		}
-	}
-	if e, ok := errors.AsType[*anyimage.UnsupportedError](err); ok {
-		return convertHint(e.Format, e.Inside, e.Name)
-	}
-	if e, ok := errors.AsType[*rawimage.ForeignFormatError](err); ok {
-		return convertHint(e.Format, "", e.Name)
-	}
-	if e, ok := errors.AsType[*anyimage.OpenError](err); ok {
-		if e.Format == rawimage.FormatOVA && errors.Is(err, rawimage.ErrUnsupported) {
-			return "choose one with --member"
-		}
-		return "fetch it again, or see what qemu-img info and qemu-img check say of it"
-	}
-	api, ok := errors.AsType[*quickimport.APIError](err)
-	switch {
-	case ok && api.Code == "IMG.0058":
-		return "use a bucket in the region of the image service"
-	case ok && api.Retryable:
-		return "the service has trouble; run the same command again later"
-	}
-	return ""
+	return usagef("%s: %s", flag(o.Option), o.Reason)
 }
-
-// convertHint is the command that turns the file name into an image that is read.
-func convertHint(format, inside rawimage.Format, name string) string {
-	what := "convert it first: "
-	if inside != "" {
-		what, format = "decompress it first: ", inside
-	}
-	args, stdout := format.Command(name, "disk.raw")
-	if args == nil {
-		return ""
-	}
-	line := what + strings.Join(args, " ")
-	if stdout {
-		line += " > disk.raw"
-	}
-	return line
-}
-
-// hinted is an error whose text says what to do already.
-type hinted struct{ err error }
-
-func (e *hinted) Error() string { return e.err.Error() }
-func (e *hinted) Unwrap() error { return e.err }
-
-func hintf(format string, args ...any) error { return &hinted{fmt.Errorf(format, args...)} }

@@ -229,7 +229,7 @@ func TestConvertCompressed(t *testing.T) {
 			partlyFull(t, want, n)
 			file := pack(t, want)
 			requireConverts(t, file, format, want)
-			requireConverts(t, file, format, want, "--size", fmt.Sprint(n))
+			requireConverts(t, file, format, want, "--size", fmt.Sprint(n, "B"))
 
 			out := filepath.Join(t.TempDir(), "out.zvhd2")
 			bad := func(b []byte) string {
@@ -240,8 +240,8 @@ func TestConvertCompressed(t *testing.T) {
 			data, err := os.ReadFile(file)
 			require.NoError(t, err)
 			for _, name := range []string{bad(data[:len(data)-9]), bad(append(bytes.Clone(data), "more of it"...))} {
-				requireError(t, fastimage(t, nil, "convert", name, out), exitFailed, format, "fetch it again")
-				requireError(t, fastimage(t, nil, "convert", "--size", fmt.Sprint(n), name, out), exitFailed, format, "fetch it again")
+				requireError(t, fastimage(t, nil, "convert", name, out), exitFailed, format, "download")
+				requireError(t, fastimage(t, nil, "convert", "--size", fmt.Sprint(n, "B"), name, out), exitFailed, format, "download")
 			}
 			requireError(t, fastimage(t, nil, "convert", "--size", "4MiB", file, out), exitFailed, "more than", "--size")
 			requireError(t, fastimage(t, nil, "convert", "--size", "8MiB", file, out), exitFailed, fmt.Sprint(n), "--size")
@@ -326,7 +326,7 @@ func TestConvertChanged(t *testing.T) {
 			}
 			out := filepath.Join(t.TempDir(), "out.zvhd2")
 			touch := func() { _ = os.Chtimes(filepath.Join(dir, c.touched), time.Time{}, time.Now().Add(time.Hour)) }
-			r := during(t.Context(), t, nil, "convert: ", touch, "convert", "--size", fmt.Sprint(8<<20), "--level", "best", image, out)
+			r := during(t.Context(), t, nil, "convert: ", touch, "convert", "--size", "8MiB", "--level", "best", image, out)
 			requireError(t, r, exitFailed, "changed while in use", "start again")
 			requireNothing(t, out)
 		})
@@ -339,8 +339,8 @@ func TestConvertStreamInterrupted(t *testing.T) {
 	const n = 64 << 20
 	file := compressions["zstd"](t, slow(t, n))
 	for name, args := range map[string][]string{
-		"zvhd2": {"convert: ", "--level", "best", "--size", fmt.Sprint(n), file, "out.zvhd2"},
-		"raw":   {"convert: ", "--size", fmt.Sprint(n), file, "out.raw"},
+		"zvhd2": {"convert: ", "--level", "best", "--size", fmt.Sprint(n, "B"), file, "out.zvhd2"},
+		"raw":   {"convert: ", "--size", fmt.Sprint(n, "B"), file, "out.raw"},
 		"count": {"count: ", file, "out.zvhd2"},
 	} {
 		t.Run(name, func(t *testing.T) {

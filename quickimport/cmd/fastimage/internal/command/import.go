@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,38 +18,65 @@ import (
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
-func level(name string) (zvhd2.Level, error) {
-	l, err := zvhd2.ParseLevel(name)
-	if err != nil {
-		return l, usagef("--level %q: want fastest, default, better, best or auto", name)
-	}
-	return l, nil
+// levelFlag adds a flag for the compression level.
+func levelFlag(fl *pflag.FlagSet, l *zvhd2.Level, def zvhd2.Level, usage string) {
+	*l = def
+	fl.Var((*levelValue)(l), "level", usage+": fastest, default, better, best or auto")
 }
 
-// imageFlags are the fields of the image to make.
+type levelValue zvhd2.Level
+
+func (l *levelValue) Type() string   { return "string" }
+func (l *levelValue) String() string { return zvhd2.Level(*l).String() }
+
+func (l *levelValue) values() []string {
+	var all []string
+	for i := zvhd2.LevelFastest; i <= zvhd2.LevelAuto; i++ {
+		all = append(all, i.String())
+	}
+	return all
+}
+
+func (l *levelValue) Set(s string) error {
+	v, err := zvhd2.ParseLevel(s)
+	if err != nil {
+		return errors.New("want " + alternatives(l.values()) + didYouMean(s, l.values()))
+	}
+	*l = levelValue(v)
+	return nil
+}
+
+// imageFlags are the fields of the image to create.
 type imageFlags struct {
 	quickimport.Image
 	imageTags []string
+	minDisk   int64 // GiB
+	app       *app
 }
 
-func (f *imageFlags) add(a *app, fl *pflag.FlagSet) {
-	fl.StringVar(&f.Name, "name", "", "name of the image, 1 to 128 characters (required)")
-	fl.StringVar(&f.OSVersion, "os-version", "", "operating system, for instance \"CentOS 7.0 64bit\" (required for system disks)")
-	fl.StringVar((*string)(&f.OSType), "os-type", "", "Linux or Windows, for data disks (default Linux)")
-	fl.StringVar((*string)(&f.Type), "type", "", "ECS, BMS or DataImage (default ECS)")
-	fl.Var(gibFlag{&f.MinDisk}, "min-disk", "least disk of a server made from the image, 1GiB to 1024GiB (default: the disk's size, and what the service asks for)")
-	fl.StringVar(&f.Description, "description", "", "description, up to 1024 characters")
-	fl.StringArrayVar(&f.Tags, "tag", nil, "tag as key.value; may be repeated")
-	fl.StringArrayVar(&f.imageTags, "image-tag", nil, "tag as key=value, in place of --tag; may be repeated")
-	fl.StringVar(&f.EnterpriseProjectID, "enterprise-project", a.getenv("HW_ENTERPRISE_PROJECT_ID"), "enterprise project id (default 0)")
-	fl.StringVar((*string)(&f.Architecture), "architecture", "", "x86 or arm (default x86)")
-	fl.StringVar((*string)(&f.HWFirmwareType), "firmware", "", "bios or uefi")
-	fl.StringVar((*string)(&f.LicenseType), "license", "", "platform or byol, for Windows")
+func (f *imageFlags) add(a *app, cmd *cobra.Command) {
+	f.app = a
+	topic(cmd, topicImage, func(fl *pflag.FlagSet) {
+		fl.StringVar(&f.Name, "name", "", "name of the image, 1 to 128 characters (required)")
+		fl.StringVar(&f.OSVersion, "os-version", "", "operating system, for instance \"CentOS 7.0 64bit\" (required for system disks)")
+		openFlag(fl, &f.OSType, "os-type", []string{"Linux", "Windows"}, "Linux or Windows, for data disks (default Linux)")
+		openFlag(fl, &f.Type, "type", []string{"ECS", "BMS", "DataImage"}, "ECS, BMS or DataImage (default ECS)")
+		fl.Var(sizeFlag{n: &f.minDisk, unit: 1 << 30}, "min-disk", "smallest disk of a server created from the image, 1GiB to 1024GiB (default: by the size of the disk)")
+		fl.StringVar(&f.Description, "description", "", "description, up to 1024 characters")
+		fl.StringArrayVar(&f.Tags, "tag", nil, "tag as key.value; may be repeated")
+		fl.StringArrayVar(&f.imageTags, "image-tag", nil, "tag as key=value, instead of --tag; may be repeated")
+		fl.StringVar(&f.EnterpriseProjectID, "enterprise-project", "", "enterprise project id (default HW_ENTERPRISE_PROJECT_ID, else 0)")
+		openFlag(fl, &f.Architecture, "architecture", []string{"x86", "arm"}, "x86 or arm (default x86)")
+		openFlag(fl, &f.HWFirmwareType, "firmware", []string{"bios", "uefi"}, "bios or uefi")
+		openFlag(fl, &f.LicenseType, "license", []string{"platform", "byol"}, "platform or byol, for Windows")
+	})
 }
 
 // image is what the flags ask for.
 func (f *imageFlags) image() (quickimport.Image, error) {
 	img := f.Image
+	img.MinDisk = int(min(f.minDisk, math.MaxInt32))
+	img.EnterpriseProjectID = cmp.Or(img.EnterpriseProjectID, f.app.getenv("HW_ENTERPRISE_PROJECT_ID"))
 	for _, t := range f.imageTags {
 		key, value, ok := strings.Cut(t, "=")
 		if !ok {
@@ -73,14 +100,16 @@ type followFlags struct {
 	stateDir, version                string
 }
 
-func (f *followFlags) add(fl *pflag.FlagSet) {
-	fl.BoolVar(&f.noWait, "no-wait", false, "end once the service has taken the request, and print the job's id")
-	fl.DurationVar(&f.timeout, "timeout", 0, "give up after this time, for instance 2h; a job that runs goes on in the cloud (default: none)")
-	fl.StringVar(&f.stateDir, "state-dir", "", "directory for what is needed to go on after an interruption (default: fastimage in the user's cache directory)")
-	fl.BoolVar(&f.noResume, "no-resume", false, "keep nothing to go on from: a failed import removes what it has uploaded")
-	fl.BoolVar(&f.resubmit, "resubmit", false, "ask for the image again after a call of unknown outcome; look that there is no such image first")
-	fl.StringVar(&f.version, "api-version", "v2", "version of the create call, v2 or v2.1")
-	fl.BoolVar(&f.json, "json", false, "print one JSON object on standard output")
+func (f *followFlags) add(cmd *cobra.Command) {
+	topic(cmd, topicImport, func(fl *pflag.FlagSet) {
+		fl.BoolVar(&f.noWait, "no-wait", false, "return as soon as the request is accepted, and print the job's id")
+		fl.DurationVar(&f.timeout, "timeout", 0, "give up after this time, for instance 2h; a running job continues in the cloud (default: none)")
+		fl.StringVar(&f.stateDir, "state-dir", "", "directory for the state needed to resume (default: fastimage in the user's cache directory)")
+		fl.BoolVar(&f.noResume, "no-resume", false, "save no state: a failed import removes what it has uploaded")
+		fl.BoolVar(&f.resubmit, "resubmit", false, "send the create request again although its outcome is unknown; first make sure that there is no such image")
+		choiceFlag(fl, &f.version, "api-version", "v2", []string{"v2", "v2.1"}, "version of the create request, v2 or v2.1")
+	})
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) { jsonFlag(fl, &f.json) })
 }
 
 // options are those of one import.
@@ -92,13 +121,13 @@ func (f *followFlags) options() []quickimport.ImportOption {
 	return opts
 }
 
-// clientOptions are those of the client that makes it.
+// clientOptions are those of the client.
 func (f *followFlags) clientOptions(a *app, local bool) ([]quickimport.Option, error) {
 	opts := []quickimport.Option{quickimport.WithAPIVersion(f.version)}
 	dir, err := a.stateDir(f.stateDir, "imports")
 	switch {
 	case f.timeout < 0:
-		return nil, usagef("--timeout %s: want a time such as 2h", f.timeout)
+		return nil, usagef("--timeout %s: want a duration such as 2h", f.timeout)
 	case f.noResume && f.stateDir != "":
 		return nil, usagef("--no-resume and --state-dir contradict each other; leave one out")
 	case f.noResume, local && f.stateDir == "":
@@ -133,20 +162,6 @@ func (f *followFlags) context(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeout(ctx, f.timeout)
 }
 
-// late says of an error that the timeout of ctx is the reason, if it is: the
-// network, which is blamed else, had no part in it.
-func (a *app) late(ctx context.Context, err error) error {
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || !errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, quickimport.ErrUncertain) || hint(err) == "" {
-		return err // the last two say what to do already
-	}
-	next := "start anew"
-	if a.resumable {
-		next = "go on where it was"
-	}
-	return hintf("the time of --timeout is over; run the same command again to %s", next)
-}
-
 // importFlags are those of import.
 type importFlags struct {
 	image  imageFlags
@@ -155,7 +170,9 @@ type importFlags struct {
 	source sourceFlags
 
 	local, overwrite, dryRun, deleteObject bool
-	format, level, partSize                string
+	format                                 quickimport.Format
+	level                                  zvhd2.Level
+	partSize, rate                         int64
 	mf, mfLayout                           string
 	concurrency, workers                   int
 }
@@ -178,8 +195,6 @@ plan is printed.
 An import that was interrupted goes on where it was when the same command is
 run again; one that has ended prints its image again.
 
-` + credentialsHelp + `
-
 With --json it prints one object: image_id, image_name, job_id, bucket, key,
 format, source_format, source_bytes, data_bytes, object_bytes, wire_bytes, etag,
 retries, seconds, phases (each name, seconds), warnings. With --dry-run: source
@@ -199,26 +214,35 @@ disk (see 'fastimage info --help'), quota (used, quota), stage, warnings.`,
 			return a.doImport(cmd, args[0], &f)
 		},
 	}
-	fl := cmd.Flags()
-	fl.SortFlags = false
-	fl.BoolVar(&f.local, "local", false, "import into a cloud simulated inside this process")
-	fl.BoolVar(&f.dryRun, "dry-run", false, "check everything and print what would be done")
-	f.image.add(a, fl)
-	fl.StringVar(&f.image.Bucket, "bucket", "", "bucket to upload to (required; with --local default images)")
-	fl.StringVar(&f.image.Key, "key", "", "object key (default: follows from the name)")
-	f.cloud.add(a, cmd)
+	f.image.add(a, cmd)
 	f.source.add(cmd)
-	fl.StringVar(&f.format, "format", "zvhd2", "what to upload: zvhd2, or raw with a bitmap (.mf) beside it")
-	fl.StringVar(&f.level, "level", "default", "compression: fastest, default, better, best or auto")
-	fl.StringVar(&f.mf, "mf", "", "with --format raw: upload this bitmap file, made by the vendor's tool, unchanged once it is known to cover the image")
-	fl.StringVar(&f.mfLayout, "mf-layout", "", "with --format raw: layout of the bitmap file (default: an assumption, see 'fastimage bitmap --help')")
-	fl.IntVar(&f.concurrency, "concurrency", 0, "parts sent at once, 1 to 64 (default: the uploader's)")
-	fl.IntVar(&f.workers, "workers", 0, "blocks compressed at once, 1 to 256 (default: one per core)")
-	fl.StringVar(&f.partSize, "part-size", "", "size of a part, 5MiB to 5GiB (default: by the size of the object)")
-	fl.BoolVar(&f.overwrite, "overwrite", false, "replace an object of the same key")
-	fl.BoolVar(&f.deleteObject, "delete-object", false, "remove the uploaded object once the image is ready")
-	f.follow.add(fl)
+	f.addUpload(cmd)
+	f.follow.add(cmd)
+	topic(cmd, topicImport, func(fl *pflag.FlagSet) {
+		fl.BoolVar(&f.dryRun, "dry-run", false, "check everything and print what would be done")
+	})
+	topic(cmd, topicCloud, func(fl *pflag.FlagSet) {
+		fl.BoolVar(&f.local, "local", false, "import into a cloud simulated inside this process")
+	})
+	f.cloud.add(a, cmd)
 	return cmd
+}
+
+func (f *importFlags) addUpload(cmd *cobra.Command) {
+	topic(cmd, topicUpload, func(fl *pflag.FlagSet) {
+		fl.StringVar(&f.image.Bucket, "bucket", "", "bucket to upload to (default FASTIMAGE_BUCKET)")
+		fl.StringVar(&f.image.Key, "key", "", "object key (default: by the name)")
+		choiceFlag(fl, &f.format, "format", "zvhd2", []string{"zvhd2", "raw"}, "what to upload: zvhd2, or raw with a bitmap (.mf) beside it")
+		levelFlag(fl, &f.level, zvhd2.LevelDefault, "compression")
+		rateFlag(fl, &f.rate)
+		fl.Var(count{&f.concurrency, 1, 64}, "concurrency", "parts sent at once, 1 to 64 (default: as many as help)")
+		fl.Var(count{&f.workers, 1, 256}, "workers", "blocks compressed at once, 1 to 256 (default: one per core)")
+		partSizeFlag(fl, &f.partSize, "size of a part, 5MiB to 5GiB (default: by the size of the object)")
+		fl.BoolVar(&f.overwrite, "overwrite", false, "replace an object with the same key")
+		fl.BoolVar(&f.deleteObject, "delete-object", false, "delete the uploaded object once the image is ready")
+		fl.StringVar(&f.mf, "mf", "", "with --format raw: upload this bitmap file, made by the vendor's tool, unchanged after checking that it covers the image")
+		fl.StringVar(&f.mfLayout, "mf-layout", "", "with --format raw: layout of the bitmap file (default: an assumption, see 'fastimage bitmap --help')")
+	})
 }
 
 func (a *app) doImport(cmd *cobra.Command, file string, f *importFlags) error {
@@ -259,14 +283,14 @@ func (a *app) doImport(cmd *cobra.Command, file string, f *importFlags) error {
 		plan, err := client.Plan(ctx, source, img, opts...)
 		show.finish()
 		if err != nil {
-			return a.late(ctx, flagError(err))
+			return a.afterTimeout(ctx, optionError(err))
 		}
 		return a.printPlan(plan, f.follow.json)
 	}
 	res, err := client.Import(ctx, source, img, opts...)
 	show.finish()
 	if err != nil {
-		return a.late(ctx, flagError(err))
+		return a.afterTimeout(ctx, optionError(err))
 	}
 	return a.report(res, f.follow.json, f.local)
 }
@@ -277,7 +301,7 @@ func (f *importFlags) check(cmd *cobra.Command, file string) (quickimport.Image,
 	img, err := f.image.image()
 	switch {
 	case file == "-":
-		return img, usagef("import cannot read standard input: the size has to be known first; name a file")
+		return img, usagef("standard input is not seekable; give a file name")
 	case f.local:
 		for _, name := range cloudFlagNames {
 			if cmd.Flags().Changed(name) {
@@ -298,21 +322,14 @@ func (f *importFlags) check(cmd *cobra.Command, file string) (quickimport.Image,
 
 // options are those that no cloud changes.
 func (f *importFlags) options() ([]quickimport.ImportOption, error) {
-	l, err := level(f.level)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains([]string{"zvhd2", "raw"}, f.format) {
-		return nil, usagef("--format %q: want zvhd2 or raw", f.format)
-	}
 	opts := f.follow.options()
 	source, err := f.source.options()
 	if err != nil {
 		return nil, err
 	}
-	opts = append(opts, quickimport.WithFormat(quickimport.Format(f.format)), quickimport.WithSourceOptions(source...))
-	if f.level != "default" {
-		opts = append(opts, quickimport.WithLevel(l))
+	opts = append(opts, quickimport.WithFormat(f.format), quickimport.WithSourceOptions(source...))
+	if f.level != zvhd2.LevelDefault {
+		opts = append(opts, quickimport.WithLevel(f.level))
 	}
 	if f.concurrency != 0 {
 		opts = append(opts, quickimport.WithConcurrency(f.concurrency))
@@ -320,12 +337,8 @@ func (f *importFlags) options() ([]quickimport.ImportOption, error) {
 	if f.workers != 0 {
 		opts = append(opts, quickimport.WithWorkers(f.workers))
 	}
-	if f.partSize != "" {
-		n, err := parsePartSize(f.partSize)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, quickimport.WithPartSize(n))
+	if f.partSize != 0 {
+		opts = append(opts, quickimport.WithPartSize(f.partSize))
 	}
 	if f.overwrite {
 		opts = append(opts, quickimport.WithOverwrite())
@@ -370,7 +383,7 @@ func (a *app) report(res *quickimport.Result, asJSON, local bool) error {
 func (a *app) summary(res *quickimport.Result, local bool) {
 	w := a.stderr
 	for _, s := range res.Warnings {
-		fmt.Fprintf(w, "warning %s\n", advice(s))
+		fmt.Fprintf(w, "warning %s\n", oneLine(s))
 	}
 	fmt.Fprintf(w, "image   %s (job %s)\n", res.ImageName, cmp.Or(res.JobID, "unknown: the answer was lost"))
 	fmt.Fprintf(w, "object  %s/%s (%s from %s)\n", res.Bucket, res.Key, res.Format, res.SourceFormat)
@@ -414,9 +427,9 @@ func (a *app) printPlan(p *quickimport.Plan, asJSON bool) error {
 		lines = append(lines, "stage    an earlier run has reached: "+p.Stage)
 	}
 	for _, w := range p.Warnings {
-		lines = append(lines, "warning  "+advice(w))
+		lines = append(lines, "warning  "+w)
 	}
-	lines = append(lines, "checked  nothing speaks against it; nothing was uploaded")
+	lines = append(lines, "all checks passed; nothing was uploaded (dry run)")
 	_, err := fmt.Fprint(a.stdout, oneLineEach(lines))
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/rawimage"
@@ -57,7 +58,7 @@ layouts).`,
 			return a.printInference(args[1], res, asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) { jsonFlag(fl, &asJSON) })
 	return cmd
 }
 
@@ -78,7 +79,7 @@ func (a *app) infer(ctx context.Context, name, mfName string) (*bitmap.Inference
 		show.show(step{phase: "scan", done: p.Done, total: p.Total})
 	}))
 	if format, ok := errors.AsType[*bitmap.FormatError](err); ok {
-		return nil, hintf("%s: %w; check that it is the bitmap file of %s", mfName, format, name)
+		return nil, advisef("check that it is the bitmap file of "+name, "%s: %w", mfName, format)
 	}
 	if err == nil {
 		err = raw.CheckUnchanged()
@@ -119,7 +120,7 @@ func noLayout(r inferReport) error {
 	if c := r.Closest; c != nil {
 		text += fmt.Sprintf("; the closest, %s, differs in %d of %d bytes, the first at byte %d", c.Layout, c.DifferBytes, c.BytesInTotal, c.FirstOffset)
 	}
-	return hintf("%s; check that the file was made of this very image", text)
+	return advisef("check that the file was made from this image", "%s", text)
 }
 
 func inferNotes(r inferReport) (notes []string) {

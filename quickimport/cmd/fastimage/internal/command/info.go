@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/rawimage/anyimage"
@@ -76,7 +77,7 @@ firmware_source, hints and problems.`,
 	}
 	bucket.add(a, cmd)
 	flags.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) { jsonFlag(fl, &asJSON) })
 	return cmd
 }
 
@@ -111,9 +112,9 @@ func (a *app) describe(ctx context.Context, bucket *bucketFlags, name string, fl
 		return in, src.unchanged(err)
 	case src.Sequence != nil:
 		if name == "-" {
-			return nil, usagef("info reads tables here and there, which standard input cannot do; name a file")
+			return nil, usagef("standard input is not seekable; give a file name")
 		}
-		return nil, hintf("%s is ZVHD, which has no tables to describe it; convert it to RAW first", name)
+		return nil, advisef("convert it to RAW first", "%s is ZVHD, which has no tables that describe it", name)
 	}
 	return describeContainer(src.Container), nil
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/quickimport"
 )
@@ -30,7 +32,7 @@ addition_error_code, addition_error_msg).`,
 		Args:    argCount(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if timeout < 0 {
-				return usagef("--timeout %s: want a time such as 30m", timeout)
+				return usagef("--timeout %s: want a duration such as 30m", timeout)
 			}
 			show := a.progress()
 			defer show.finish()
@@ -43,15 +45,21 @@ addition_error_code, addition_error_msg).`,
 			job, err := findJob(ctx, client, args[0], wait, events(show))
 			show.finish()
 			if job != nil {
-				err = errors.Join(a.printJob(job, asJSON), err)
+				if perr := a.printJob(job, asJSON); perr != nil {
+					return perr
+				}
 			}
-			return a.late(ctx, err)
+			if _, failed := errors.AsType[*quickimport.JobError](err); failed {
+				err = &printedError{err, "job " + job.ID + " failed"} // the reason is above
+			}
+			return a.afterTimeout(ctx, err)
 		},
 	}
-	cmd.Flags().SortFlags = false
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the job has ended")
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "stop waiting after this time, for instance 30m; the job goes on (default: none)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) {
+		fl.BoolVar(&wait, "wait", false, "wait until the job has ended")
+		fl.DurationVar(&timeout, "timeout", 0, "stop waiting after this time, for instance 30m; the job continues (default: none)")
+		jsonFlag(fl, &asJSON)
+	})
 	cloud.add(a, cmd)
 	return cmd
 }
@@ -76,93 +84,35 @@ func (a *app) printJob(j *quickimport.Job, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(j)
 	}
-	lines := []string{"job      " + j.ID, "status   " + string(j.Status)}
-	for _, p := range [][2]string{
-		{"type", j.Type}, {"began", j.BeginTime}, {"ended", j.EndTime}, {"image", j.Entities.ImageID}, {"name", j.Entities.ImageName},
-		{"task", j.Entities.CurrentTask}, {"error", strings.TrimSpace(j.ErrorCode + " " + j.FailReason)},
-		{"detail", strings.TrimSpace(j.Entities.ErrorCode + " " + j.Entities.Error)},
-		{"cause", strings.TrimSpace(j.Entities.AdditionErrorCode + " " + j.Entities.AdditionErrorMsg)},
-	} {
-		if p[1] != "" {
-			lines = append(lines, fmt.Sprintf("%-8s %s", p[0], p[1]))
-		}
+	lines := pairs(8, [2]string{"job", j.ID}, [2]string{"status", string(j.Status)}, [2]string{"type", j.Type},
+		[2]string{"began", j.BeginTime}, [2]string{"ended", j.EndTime}, [2]string{"image", j.Entities.ImageID},
+		[2]string{"name", j.Entities.ImageName}, [2]string{"task", j.Entities.CurrentTask})
+	for _, reason := range reasons(j) {
+		lines = append(lines, "reason   "+reason)
 	}
 	if j.Status != quickimport.JobSuccess {
 		lines = append(lines, fmt.Sprintf("percent  %g", j.Entities.ProcessPercent))
 	}
-	_, err := fmt.Fprint(a.stdout, oneLineEach(lines))
-	return err
+	return a.print(oneLineEach(lines))
 }
 
-// imagesReport is what images --json prints. The names are stable.
-type imagesReport struct {
-	Images []imageEntry `json:"images"`
-}
-
-type imageEntry struct {
-	ID      string    `json:"id"`
-	Name    string    `json:"name"`
-	Status  string    `json:"status"`
-	MinDisk int       `json:"min_disk"`
-	Created time.Time `json:"created"`
-	Origin  string    `json:"origin"`
-}
-
-func listImages(ctx context.Context, c *quickimport.Client, name string) (found []quickimport.ImageInfo, err error) {
-	if name != "" {
-		return c.ImagesByName(ctx, name)
-	}
-	for img, err := range c.Images(ctx) {
-		if err != nil {
-			return nil, err
+// reasons are why a job failed, each once: the service often repeats itself.
+func reasons(j *quickimport.Job) (list []string) {
+	for _, p := range [][2]string{{j.ErrorCode, j.FailReason}, {j.Entities.ErrorCode, j.Entities.Error},
+		{j.Entities.AdditionErrorCode, j.Entities.AdditionErrorMsg}} {
+		r := strings.TrimSpace(p[0] + " " + p[1])
+		if r != "" && !slices.Contains(list, r) {
+			list = append(list, r)
 		}
-		found = append(found, img)
 	}
-	return found, nil
+	return list
 }
 
-func (a *app) imagesCmd() *cobra.Command {
-	var cloud cloudFlags
-	var name string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "images [flags]",
-		Short: "list the private images of the project",
-		Long: `Images lists the private images of the project, a line each: time of creation,
-id, status, least disk, name.
-
-With --json it prints one object: images, a list of id, name, status, min_disk
-(GB), created, origin (what the image was made of, where the service says).`,
-		Example: `  fastimage images --region cn-north-4 --name web-1`,
-		Args:    argCount(0, 0),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := cloud.client(a)
-			if err != nil {
-				return err
-			}
-			rep := imagesReport{Images: []imageEntry{}}
-			found, err := listImages(cmd.Context(), client, name)
-			if err != nil {
-				return err
-			}
-			for _, img := range found {
-				rep.Images = append(rep.Images, imageEntry{img.ID, img.Name, string(img.Status), img.MinDisk, img.CreatedAt.UTC(), img.Origin})
-			}
-			if asJSON {
-				return a.printJSON(rep)
-			}
-			for _, i := range rep.Images {
-				line := fmt.Sprintf("%s\t%s\t%s\t%dGiB\t%s", i.Created.Format(time.RFC3339), i.ID, i.Status, i.MinDisk, oneLine(i.Name))
-				if _, err := fmt.Fprintln(a.stdout, line); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
-	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVar(&name, "name", "", "only the images of exactly this name")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
-	cloud.add(a, cmd)
-	return cmd
+// printedError is an error whose details have been printed.
+type printedError struct {
+	err  error
+	text string
 }
+
+func (e *printedError) Error() string { return e.text }
+func (e *printedError) Unwrap() error { return e.err }

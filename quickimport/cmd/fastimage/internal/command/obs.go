@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/uploader"
 )
@@ -20,10 +21,11 @@ type bucketFlags struct {
 }
 
 func (f *bucketFlags) add(a *app, cmd *cobra.Command) {
-	fl := cmd.Flags()
-	fl.StringVar(&f.endpoint, "endpoint", "", "URL of the object storage (default FASTIMAGE_OBS_ENDPOINT, else https://obs.REGION.myhuaweicloud.com)")
-	fl.StringVar(&f.region, "region", "", "region (default HW_REGION_NAME)")
-	f.keyFlags.add(a, cmd, "access key (default: environment, see 'fastimage import --help')")
+	topic(cmd, topicCloud, func(fl *pflag.FlagSet) {
+		fl.StringVar(&f.region, "region", "", "region, for instance cn-north-4 (default HW_REGION_NAME)")
+		fl.StringVar(&f.endpoint, "endpoint", "", "URL of the object storage (default FASTIMAGE_OBS_ENDPOINT, else by the region)")
+		f.keyFlags.add(a, fl)
+	})
 }
 
 func (f *bucketFlags) client() (*uploader.Client, error) {

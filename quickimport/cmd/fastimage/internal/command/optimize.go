@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
 func (a *app) optimizeCmd() *cobra.Command {
 	var force, recovery, asJSON bool
-	var lvl string
+	var lvl zvhd2.Level
 	cmd := &cobra.Command{
 		Use:   "optimize [flags] IN OUT.zvhd2",
 		Short: "rewrite a ZVHD2 or ZVHD file as a canonical ZVHD2",
@@ -35,11 +36,7 @@ cut_at, and the ranges of blocks lost and perhaps_lost (first, last).`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var opts []zvhd2.Option
 			if cmd.Flags().Changed("level") {
-				l, err := level(lvl)
-				if err != nil {
-					return err
-				}
-				opts = append(opts, zvhd2.WithLevel(l))
+				opts = append(opts, zvhd2.WithLevel(lvl))
 			}
 			if asJSON && args[1] == "-" {
 				return usagef("--json prints on standard output, where the file is to go; name a file for it")
@@ -47,10 +44,13 @@ cut_at, and the ranges of blocks lost and perhaps_lost (first, last).`,
 			return a.optimize(cmd.Context(), args[0], args[1], force, recovery, asJSON, opts)
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "overwrite the output")
-	cmd.Flags().BoolVar(&recovery, "recover", false, "save what is whole of a damaged file")
-	cmd.Flags().StringVar(&lvl, "level", "", "compress anew: fastest, default, better, best or auto")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) {
+		fl.BoolVarP(&force, "force", "f", false, "overwrite the output")
+		fl.BoolVar(&recovery, "recover", false, "save what is intact of a damaged file")
+		levelFlag(fl, &lvl, zvhd2.LevelDefault, "compress all blocks again with this level")
+		fl.Lookup("level").DefValue = ""
+		jsonFlag(fl, &asJSON)
+	})
 	return cmd
 }
 
@@ -79,7 +79,7 @@ func (a *app) optimize(ctx context.Context, from, to string, force, recovery, as
 			rep, err = optimized(ctx, w, in, n, opts)
 		}
 		if _, damaged := errors.AsType[*zvhd2.FormatError](err); damaged && !recovery {
-			return hintf("%s: %s; see all of it with 'fastimage verify', or save what is whole with --recover", from, message(err))
+			return advisef("list all problems with 'fastimage verify', or save what is intact with --recover", "%s: %w", from, err)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", from, err)
@@ -140,7 +140,7 @@ func newOptimizeReport(format string, input int64, s *zvhd2.Summary) optimizeRep
 	l := s.Levels
 	return optimizeReport{
 		Format: format, InputSize: input, DiskSize: s.DiskSize, FileSize: s.FileSize, Blocks: s.Blocks, StoredBlocks: s.StoredBlocks,
-		Levels: levelsJSON{l.Fastest, l.Default, l.Better, l.Best, l.Incompressible, l.Kept},
+		Levels: levelsJSON{l.Fastest, l.Default, l.Better, l.Best, l.Stored, l.Carried},
 	}
 }
 
@@ -162,7 +162,7 @@ func saved(ctx context.Context, w *bufio.Writer, in *os.File, n int64, opts []zv
 	rep := newOptimizeReport(r.Format, r.InputSize, &r.Summary)
 	none := []zvhd2.BlockRange{} // [] in JSON
 	rep.optimizeLosses = &optimizeLosses{
-		r.Recovered, r.Complete(), r.Truncated, r.UsedBytes, append(none, r.Lost...), append(none, r.Doubtful...),
+		r.Recovered, r.Complete(), r.CutOff, r.CutAt, append(none, r.Lost...), append(none, r.Doubtful...),
 	}
 	return rep, nil
 }

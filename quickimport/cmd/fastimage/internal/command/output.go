@@ -35,28 +35,44 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.place.Write(p)
 }
 
-// create opens the output for name. "-" is standard output. An existing file
-// is an error unless force is set, and the source itself always is. For a RAW
-// disk rawSize is its size, else 0.
-func (a *app) create(name, source string, force bool, rawSize int64) (*output, error) {
+const existsAdvice = "remove it, choose another name, or overwrite it with -f"
+
+// checkOutput refuses an output that cannot be written: an existing file unless
+// force is set, and the source itself. place reports whether it is a device or a
+// pipe, which is written in place.
+func (a *app) checkOutput(name, source string, force bool) (place bool, err error) {
 	if name == "-" {
 		if isTerminal(a.stdout) {
-			return nil, hintf("standard output is a terminal; send it to a file or a pipe")
+			return false, advisef("redirect it to a file or a pipe", "standard output is a terminal")
 		}
-		return &output{std: a.stdout, target: name}, nil
+		return false, nil
 	}
 	st, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case st.IsDir():
+		return false, advisef("give the name of the file to write", "%s is a directory", name)
+	case sameFile(st, source):
+		return false, advisef("choose another name for the output", "%s is the source", name)
+	case !force:
+		return false, advisef(existsAdvice, "%s exists", name)
+	}
+	return !st.Mode().IsRegular(), nil
+}
+
+// create opens the output for name; "-" is standard output. For a RAW disk
+// rawSize is its size, else 0.
+func (a *app) create(name, source string, force bool, rawSize int64) (*output, error) {
+	place, err := a.checkOutput(name, source, force)
+	switch {
 	case err != nil:
 		return nil, err
-	case st.IsDir():
-		return nil, hintf("%s is a directory; name the file to write", name)
-	case sameFile(st, source):
-		return nil, hintf("%s is the source; choose another name for the output", name)
-	case !force:
-		return nil, hintf("%s exists; remove it, choose another name, or overwrite it with -f", name)
-	case !st.Mode().IsRegular():
+	case name == "-":
+		return &output{std: a.stdout, target: name}, nil
+	case place:
 		// A device or a pipe cannot be replaced by a rename.
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
 		if err != nil {
@@ -116,7 +132,7 @@ func (o *output) done(err error) error {
 		return p.Commit()
 	}
 	if err = p.CommitNew(); errors.Is(err, fs.ErrExist) {
-		return hintf("%s appeared meanwhile; remove it, choose another name, or overwrite it with -f", o.target)
+		return advisef(existsAdvice, "%s was created by someone else meanwhile", o.target)
 	}
 	return err
 }

@@ -24,17 +24,19 @@ func TestSize(t *testing.T) {
 func TestParseSize(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]int64{
-		"40": 40 << 30, "40GiB": 40 << 30, "40gib": 40 << 30, "40G": 40 << 30, "40GB": 40 << 30,
-		"1.5TiB": 3 << 39, "512MiB": 512 << 20, "1024 KiB": 1 << 20, "7B": 7,
+		"40GiB": 40 << 30, "40gib": 40 << 30, "40G": 40 << 30, "40GB": 40 << 30,
+		"1.5TiB": 3 << 39, "512MiB": 512 << 20, "1024 KiB": 1 << 20, "7B": 7, "67108864B": 64 << 20,
 	} {
-		got, err := parseSize(s, 1<<30)
+		got, err := parseSize(s)
 		require.NoError(t, err, s)
 		require.Equal(t, want, got, s)
 	}
-	for _, s := range []string{"", "GiB", "-1", "1iB", "1XiB", "NaN", "Inf", "1e400", "99999999999TiB", "40GiBG"} {
-		_, err := parseSize(s, 1<<30)
+	for _, s := range []string{"", "GiB", "-1GiB", "1iB", "1XiB", "NaN", "NaNB", "InfB", "1e400B", "99999999999TiB", "40GiBG", "0x10B x"} {
+		_, err := parseSize(s)
 		require.Error(t, err, s)
 	}
+	_, err := parseSize("40")
+	require.EqualError(t, err, `"40" has no unit; write 40GiB, 40MiB or 40B`)
 }
 
 func TestLines(t *testing.T) {

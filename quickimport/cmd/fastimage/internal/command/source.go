@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/rawimage"
@@ -20,28 +19,29 @@ type source struct{ *quickimport.Content }
 
 // sourceFlags say how an input file is to be read.
 type sourceFlags struct {
-	format     string
+	format     rawimage.Format
 	references string
 	member     string
-	size       sizeFlag
+	size       int64
 }
 
 func (f *sourceFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.format, "source-format", "", "take the image for raw, qcow2, vmdk, ova, vhd, vhdx or vdi instead of looking at its content")
-	flags.StringVar(&f.references, "references", "", "directory in which a QCOW2 may have its backing and data files; their names are relative to it")
-	flags.StringVar(&f.member, "member", "", "which disk of an OVA, if it has several")
-	flags.Var(&f.size, "size", "size that the disk has, such as 40GiB: saves a gzip, xz or zstd file the reading that finds it")
+	var formats []string
+	for _, f := range anyimage.Formats() {
+		formats = append(formats, string(f))
+	}
+	topic(cmd, topicSource, func(fl *pflag.FlagSet) {
+		choiceFlag(fl, &f.format, "source-format", "", formats, "read the image as "+alternatives(formats)+" instead of detecting the format")
+		fl.StringVar(&f.references, "references", "", "directory that may hold the backing and data files of a QCOW2; their names are relative to it")
+		fl.StringVar(&f.member, "member", "", "which disk of an OVA, if it has several")
+		fl.Var(sizeFlag{n: &f.size}, "size", "uncompressed size, such as 40GiB; skips the pass that measures a compressed file")
+	})
 }
 
 func (f *sourceFlags) options() ([]anyimage.Option, error) {
 	var opts []anyimage.Option
 	if f.format != "" {
-		format := rawimage.Format(strings.ToLower(f.format))
-		if !slices.Contains(anyimage.Formats(), format) {
-			return nil, usagef("--source-format %s: want one of %v", f.format, anyimage.Formats())
-		}
-		opts = append(opts, anyimage.WithFormat(format))
+		opts = append(opts, anyimage.WithFormat(f.format))
 	}
 	if f.references != "" {
 		opts = append(opts, anyimage.WithReferences(f.references))
@@ -50,7 +50,7 @@ func (f *sourceFlags) options() ([]anyimage.Option, error) {
 		opts = append(opts, anyimage.WithMember(f.member))
 	}
 	if f.size > 0 {
-		opts = append(opts, anyimage.WithSize(int64(f.size)))
+		opts = append(opts, anyimage.WithSize(f.size))
 	}
 	return opts, nil
 }

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/uploader"
@@ -32,9 +34,10 @@ type uploadReport struct {
 
 type uploadFlags struct {
 	bucketFlags
-	stateDir, partSize, rate string
-	concurrency              int
-	abort, json              bool
+	stateDir       string
+	partSize, rate int64
+	concurrency    int
+	abort, json    bool
 }
 
 func (a *app) uploadCmd() *cobra.Command {
@@ -61,39 +64,26 @@ copied_bytes, parts, resumed_parts, retries, etag, seconds.`,
 			return a.upload(cmd.Context(), args[0], args[1], f)
 		},
 	}
+	f.concurrency = 4
+	topic(cmd, topicUpload, func(fl *pflag.FlagSet) {
+		rateFlag(fl, &f.rate)
+		fl.Var(count{&f.concurrency, 1, 64}, "concurrency", "parts sent at once, 1 to 64")
+		partSizeFlag(fl, &f.partSize, "size of a part, 5MiB to 5GiB (default: by the size of SRC)")
+		fl.StringVar(&f.stateDir, "state-dir", "", "directory for the state needed to resume (default: fastimage in the user's cache directory)")
+		fl.BoolVar(&f.abort, "abort", false, "remove the parts when the upload fails instead of keeping them to resume")
+	})
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) { jsonFlag(fl, &f.json) })
 	f.add(a, cmd)
-	fl := cmd.Flags()
-	fl.StringVar(&f.stateDir, "state-dir", "", "directory for what is needed to resume (default: fastimage in the user's cache directory)")
-	fl.StringVar(&f.partSize, "part-size", "", "size of a part, 5MiB to 5GiB (default: by the size of SRC)")
-	fl.StringVar(&f.rate, "rate-limit", "", "bytes per second at most, for instance 20MiB (default: no limit)")
-	fl.IntVar(&f.concurrency, "concurrency", 4, "parts sent at once, 1 to 64")
-	fl.BoolVar(&f.abort, "abort", false, "remove the parts when the upload fails instead of keeping them to resume")
-	fl.BoolVar(&f.json, "json", false, "print one JSON object on standard output")
 	return cmd
 }
 
-// part is the part size asked for, 0 for none.
-func (f *uploadFlags) part() (int64, error) {
-	if f.partSize == "" {
-		return 0, nil
-	}
-	return parsePartSize(f.partSize)
-}
-
-func (f *uploadFlags) options(a *app, part int64) ([]uploader.Option, error) {
-	if f.concurrency < 1 || f.concurrency > 64 {
-		return nil, usagef("--concurrency %d: want 1 to 64", f.concurrency)
-	}
+func (f *uploadFlags) options(a *app) ([]uploader.Option, error) {
 	opts := []uploader.Option{uploader.WithConcurrency(f.concurrency)}
-	if part > 0 {
-		opts = append(opts, uploader.WithPartSize(part))
+	if f.partSize > 0 {
+		opts = append(opts, uploader.WithPartSize(f.partSize))
 	}
-	if f.rate != "" {
-		n, err := parseSize(f.rate, 1)
-		if err != nil || n == 0 {
-			return nil, usagef("--rate-limit: %q is no size such as 20MiB", f.rate)
-		}
-		opts = append(opts, uploader.WithRateLimit(n))
+	if f.rate > 0 {
+		opts = append(opts, uploader.WithRateLimit(f.rate))
 	}
 	if f.abort {
 		return append(opts, uploader.WithFailureMode(uploader.FailAbort)), nil
@@ -104,7 +94,7 @@ func (f *uploadFlags) options(a *app, part int64) ([]uploader.Option, error) {
 	}
 	store, err := uploader.NewFileStore(dir)
 	if err != nil {
-		return nil, hintf("%s; name another with --state-dir", message(err))
+		return nil, advisef("choose another directory with --state-dir", "%w", err)
 	}
 	return append(opts, uploader.WithStore(store)), nil
 }
@@ -118,18 +108,14 @@ func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) er
 	if err != nil {
 		return err
 	}
-	part, err := f.part()
-	if err != nil {
-		return err
-	}
-	opts, err := f.options(a, part)
+	opts, err := f.options(a)
 	a.resumable = !f.abort
 	if err != nil {
 		return err
 	}
 	var res *uploader.Result
 	if name == "-" {
-		res, err = a.uploadStdin(ctx, client, bucket, key, cmp.Or(part, uploader.MinPartSize), opts)
+		res, err = a.uploadStdin(ctx, client, bucket, key, cmp.Or(f.partSize, uploader.MinPartSize), opts)
 	} else {
 		res, err = a.uploadFile(ctx, client, name, bucket, key, opts)
 	}
@@ -172,14 +158,14 @@ func (a *app) uploadStdin(ctx context.Context, client *uploader.Client, bucket, 
 	}
 	in := bufio.NewReaderSize(interruptible(ctx, a.stdin), 1<<20)
 	if _, err := in.Peek(1); errors.Is(err, io.EOF) {
-		return nil, hintf("standard input is empty; check what was to write it")
+		return nil, advisef("check the program that was to write it", "standard input is empty")
 	}
 	most := min(part*uploader.MaxParts, uploader.MaxObjectSize)
 	res, err := a.send(client, -1, opts, func(up *uploader.Uploader) (*uploader.Result, error) {
 		return up.UploadStream(ctx, bucket, key, in, most)
 	})
 	if errors.Is(err, uploader.ErrTooLarge) {
-		err = hintf("%s; give a larger --part-size than %s", message(err), size(part))
+		err = advisef("use a --part-size larger than "+size(part), "%w", err)
 	}
 	return res, err
 }
@@ -244,13 +230,12 @@ func (a *app) tell(res *uploader.Result) {
 func (a *app) uploadsCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "uploads",
-		Short: "list or end unfinished uploads",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return usagef("uploads takes list or abort; see 'fastimage uploads --help'")
-		},
+		Short: "list or abort unfinished uploads",
+		Args:  noSuchCommand,
+		RunE:  needsCommand,
 	}
 	cmd.AddCommand(a.uploadsSub("list", "list the unfinished uploads under a prefix"),
-		a.uploadsSub("abort", "end the unfinished uploads under a prefix and remove their parts"))
+		a.uploadsSub("abort", "abort the unfinished uploads under a prefix and remove their parts"))
 	return cmd
 }
 
@@ -269,15 +254,15 @@ type uploadEntry struct {
 func (a *app) uploadsSub(name, short string) *cobra.Command {
 	var f bucketFlags
 	var age time.Duration
-	var asJSON bool
+	var list listFlags
 	cmd := &cobra.Command{
 		Use: name + " [flags] obs://BUCKET/PREFIX", Short: short,
-		Long:    "With --json it prints one object: uploads, a list of bucket, key, upload_id, initiated.",
+		Long:    strings.ToUpper(name[:1]) + name[1:] + " prints the uploads in a table.\n\nWith --output json (or --json) it prints one object: uploads, a list of bucket, key, upload_id, initiated.",
 		Example: "  fastimage uploads " + name + " --region cn-north-4 --older-than 24h obs://images/",
 		Args:    argCount(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if age < 0 {
-				return usagef("--older-than %s: want a time such as 24h", age)
+				return usagef("--older-than %s: want a duration such as 24h", age)
 			}
 			bucket, prefix, err := parseObject(args[0], false)
 			if err != nil {
@@ -295,12 +280,14 @@ func (a *app) uploadsSub(name, short string) *cobra.Command {
 			if err != nil && len(found) == 0 {
 				return err
 			}
-			return errors.Join(err, a.printUploads(found, asJSON))
+			return errors.Join(err, a.printUploads(found, list.asJSON()))
 		},
 	}
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) {
+		fl.DurationVar(&age, "older-than", 0, "only uploads started this long ago, for instance 24h (default: all)")
+		list.add(fl)
+	})
 	f.add(a, cmd)
-	cmd.Flags().DurationVar(&age, "older-than", 0, "only uploads that began this long ago, for instance 24h (default: all)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
 	return cmd
 }
 
@@ -326,10 +313,9 @@ func (a *app) printUploads(found []uploader.Upload, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(rep)
 	}
+	var rows [][]string
 	for _, u := range rep.Uploads {
-		if _, err := fmt.Fprintf(a.stdout, "%s\t%s\t%s%s/%s\n", u.Initiated.Format(time.RFC3339), u.UploadID, obsScheme, u.Bucket, oneLine(u.Key)); err != nil {
-			return err
-		}
+		rows = append(rows, []string{u.UploadID, u.Initiated.Format(time.RFC3339), obsScheme + u.Bucket + "/" + u.Key})
 	}
-	return nil
+	return a.printTable([]string{"ID", "STARTED", "TARGET"}, rows)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/rawimage"
@@ -29,9 +30,8 @@ everything that is wrong with it, with the block and the offset in the file. The
 exit status is 0 only when nothing is wrong.
 
 With --json it prints one object: format, size, file_size, blocks, stored,
-checked, compared, problems, omitted (problems beyond the first 1000) and notes
-(problems and notes each have kind, block, offset, field, count, message; block is
--1 where none is concerned). Notes are peculiarities that do
+checked, compared, problems and notes (each kind, block, offset, field,
+message; block is -1 where none is concerned). Notes are peculiarities that do
 no harm.`,
 		Example: `  fastimage verify disk.zvhd2
   fastimage verify --against testdata/disk.raw disk.zvhd2
@@ -42,8 +42,10 @@ no harm.`,
 		},
 	}
 	bucket.add(a, cmd)
-	cmd.Flags().StringVar(&against, "against", "", "disk image whose content the file must have")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object on standard output")
+	topic(cmd, topicSource, func(fl *pflag.FlagSet) {
+		fl.StringVar(&against, "against", "", "compare the content with this disk image")
+	})
+	topic(cmd, topicOutput, func(fl *pflag.FlagSet) { jsonFlag(fl, &asJSON) })
 	return cmd
 }
 
@@ -66,7 +68,7 @@ func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against str
 		if disk.Disk == nil {
 			return &anyimage.UnsupportedError{Name: against, Format: disk.Format()}
 		}
-		opts = append(opts, zvhd2.WithReference(disk.Disk, disk.Size()))
+		opts = append(opts, zvhd2.WithAgainst(disk.Disk, disk.Size()))
 	}
 	rep, err := func() (*zvhd2.Report, error) {
 		show := a.progress()
@@ -82,7 +84,7 @@ func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against str
 		err = a.printReport(name, rep)
 	}
 	if err == nil && !rep.OK() {
-		err = hintf("%s: %d problems found; create it again, or save what is intact with 'fastimage optimize --recover'", name, int64(len(rep.Problems))+rep.Omitted)
+		err = advisef("create the file again, or save what is intact with 'fastimage optimize --recover'", "%s: %d problems", name, len(rep.Problems))
 	}
 	return err
 }
@@ -106,19 +108,14 @@ func foreign(f io.ReaderAt, n int64, name string) error {
 		return nil
 	}
 	if strings.HasPrefix(name, obsScheme) {
-		return hintf("%s is %s, and only ZVHD2 and ZVHD are read in a bucket; look at the file it was made of", name, format)
+		return advisef("check the file that it was made from", "%s is %s; only ZVHD2 and ZVHD can be read in a bucket", name, format)
 	}
-	return hintf("%s is %s, no ZVHD2 or ZVHD file; 'fastimage info' describes it, 'fastimage convert' makes ZVHD2 of it", name, format)
+	return advisef("'fastimage info' describes it, 'fastimage convert' converts it to ZVHD2", "%s is %s, not a ZVHD2 or ZVHD file", name, format)
 }
 
 func (a *app) printReport(name string, rep *zvhd2.Report) error {
 	for _, p := range rep.Problems {
 		if _, err := fmt.Fprintln(a.stdout, oneLine(p.Message)); err != nil {
-			return err
-		}
-	}
-	if rep.Omitted > 0 {
-		if _, err := fmt.Fprintf(a.stdout, "and %d more\n", rep.Omitted); err != nil {
 			return err
 		}
 	}
@@ -138,7 +135,7 @@ func (a *app) printReport(name string, rep *zvhd2.Report) error {
 // openPlain opens a file for reading and gives its size.
 func openPlain(name string) (*os.File, int64, error) {
 	if name == "-" {
-		return nil, 0, usagef("standard input cannot be read here and there as this needs; name a file")
+		return nil, 0, usagef("standard input is not seekable; give a file name")
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -146,7 +143,7 @@ func openPlain(name string) (*os.File, int64, error) {
 	}
 	st, err := f.Stat()
 	if err == nil && !st.Mode().IsRegular() {
-		err = hintf("%s is not a regular file; name a ZVHD2 or ZVHD file", name)
+		err = advisef("give the name of a ZVHD2 or ZVHD file", "%s is not a regular file", name)
 	}
 	if err != nil {
 		f.Close()

@@ -1,3 +1,0 @@
-package guest
-
-type network struct{}
