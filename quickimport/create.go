@@ -65,7 +65,7 @@ type targetObject struct{ bucket, key string }
 func (t targetObject) Name() string { return t.bucket + ":" + t.key }
 
 func (t targetObject) Open(ctx context.Context, c *Client) (*Input, error) {
-	object, err := c.obs.OpenObject(ctx, t.bucket, t.key, uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
+	object, err := c.obs.OpenObject(ctx, t.bucket, t.key)
 	if err != nil {
 		return nil, err
 	}

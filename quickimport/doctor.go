@@ -289,7 +289,7 @@ func doctorBytes() []byte {
 // checkRanges reads a few bytes out of the middle of an object; false when that fails.
 func (d *doctor) checkRanges(ctx context.Context) bool {
 	const name = "range reads"
-	object, err := d.obs.OpenObject(ctx, d.bucket, d.prefix+"multipart", uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
+	object, err := d.obs.OpenObject(ctx, d.bucket, d.prefix+"multipart")
 	if err == nil {
 		defer object.Close()
 		got := make([]byte, 7)

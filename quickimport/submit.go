@@ -19,7 +19,7 @@ func (im *importer) verifyRemote(ctx context.Context) error {
 	if !im.opt.verify {
 		return nil
 	}
-	object, err := im.obs.OpenObject(ctx, im.img.Bucket, im.img.Key, uploader.WithReadAhead(0), uploader.WithBlockSize(64<<10))
+	object, err := im.obs.OpenObject(ctx, im.img.Bucket, im.img.Key)
 	if err != nil {
 		return wrap("verify", err)
 	}

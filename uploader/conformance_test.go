@@ -233,10 +233,10 @@ func testObject(t *testing.T, s site) {
 	data := noise(3, 300<<10+77) // TestReader reads it in tiny pieces many times
 	_, err := c.PutObject(ctx, s.bucket, key, data)
 	require.NoError(t, err)
-	o, err := c.OpenObject(ctx, s.bucket, key, uploader.WithBlockSize(64<<10))
+	o, err := c.OpenObject(ctx, s.bucket, key)
 	require.NoError(t, err)
 	require.NoError(t, iotest.TestReader(io.NewSectionReader(o, 0, o.Size()), data))
-	small, err := c.OpenObject(ctx, s.bucket, key, uploader.WithBlockSize(64<<10), uploader.WithReadAhead(0))
+	small, err := c.OpenObject(ctx, s.bucket, key)
 	require.NoError(t, err)
 	_, err = c.PutObject(ctx, s.bucket, key, noise(4, 300<<10+77))
 	require.NoError(t, err)
