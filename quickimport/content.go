@@ -93,6 +93,11 @@ func (c *Content) openImage(ctx context.Context, opts []anyimage.Option) error {
 	case format == rawimage.FormatZVHD:
 		return c.openSequence(io.NewSectionReader(file, 0, file.Size()))
 	case anyimage.Compressed(format):
+		if c.in.Remote {
+			if file, err = c.readAhead(ctx, file); err != nil {
+				return err
+			}
+		}
 		s, err := anyimage.OpenFileStream(ctx, file, opts...)
 		if err != nil {
 			return err

@@ -139,7 +139,7 @@ func definite(err error) bool {
 	for _, is := range []error{ErrNoCredentials, ErrAuthentication, ErrForbidden, ErrNotFound, ErrNameTaken, ErrObjectExists, ErrQuota,
 		uploader.ErrNoSuchBucket, uploader.ErrNoSuchKey, uploader.ErrWrongRegion, uploader.ErrStorageClass, uploader.ErrAccessDenied, uploader.ErrCredentials,
 		uploader.ErrInvalidName, uploader.ErrBadDigest, rawimage.ErrForeignFormat, rawimage.ErrEmpty,
-		zvhd2.ErrFormat, zvhd2.ErrChecksum, zvhd2.ErrTruncated, zvhd2.ErrUnsupported} {
+		zvhd2.ErrDamaged, zvhd2.ErrTruncated, zvhd2.ErrUnsupported} {
 		if errors.Is(err, is) {
 			return true
 		}
@@ -174,9 +174,8 @@ var advices = []struct {
 	{rawimage.ErrEmpty, "IMG.0057", "look at what was to write it"},
 	{rawimage.ErrNotImage, "", "name a disk image or a block device"},
 	{anyimage.ErrUnsupported, "", "convert it to RAW or QCOW2 first"},
-	{zvhd2.ErrUnsupported, "IMG.0057", "make the file anew"},
-	{zvhd2.ErrFormat, "IMG.0057", "make the file anew, or fetch it again"},
-	{zvhd2.ErrChecksum, "IMG.0057", "make the file anew, or fetch it again"},
+	{zvhd2.ErrUnsupported, "IMG.0057", "create the file again"},
+	{zvhd2.ErrDamaged, "IMG.0057", "create the file again, or fetch it again"},
 	{zvhd2.ErrTruncated, "IMG.0057", "fetch the file again"},
 	{rawimage.ErrDamaged, "", "the file is damaged"},
 	{fs.ErrNotExist, "", "check the path"},

@@ -127,7 +127,9 @@ func (im *importer) encode(ctx context.Context, w io.Writer) (*zvhd2.Summary, er
 	if im.src.Forward != nil {
 		return zvhd2.EncodeStream(ctx, w, im.src.Forward, im.src.Size(), opts...)
 	}
-	return zvhd2.Encode(ctx, w, im.src.image, im.src.Size(), opts...)
+	disk, done := im.src.ReadAhead(ctx)
+	defer done()
+	return zvhd2.Encode(ctx, w, disk, im.src.Size(), opts...)
 }
 
 // sendContainer sends a ZVHD2 file as it is.

@@ -40,6 +40,9 @@ type Input struct {
 	// UpperBound says that the disk in Reader may be shorter than Size. Zeros
 	// then fill it up.
 	UpperBound bool
+	// Remote says that each read of ReaderAt costs the latency of a network: the
+	// disk is then read ahead, up to 32 MiB.
+	Remote bool
 	// Dir is where the other files of a VMDK may be, "" for nowhere.
 	Dir string
 	// Identity changes whenever the content does: a version, a checksum, a time

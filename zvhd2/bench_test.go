@@ -208,8 +208,8 @@ func BenchmarkDecode(b *testing.B) {
 		name string
 		f    func() error
 	}{
-		{"op=sequence", func() error { return zvhd2.DecodeTo(context.Background(), io.Discard, r) }},
-		{"op=random", func() error { return zvhd2.Decode(context.Background(), nowhere{}, r) }},
+		{"op=sequence", func() error { return r.DecodeStream(context.Background(), io.Discard) }},
+		{"op=random", func() error { return r.Decode(context.Background(), nowhere{}) }},
 		{"op=verify", func() error {
 			_, err := zvhd2.Verify(context.Background(), bytes.NewReader(file), int64(len(file)))
 			return err

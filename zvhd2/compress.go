@@ -14,8 +14,8 @@ import (
 // LevelCounts counts blocks by what was done to them.
 type LevelCounts struct {
 	Fastest, Default, Better, Best int64 // compressed at that level
-	Stored                         int64 // found incompressible and stored as they are
-	Carried                        int64 // taken over from the input unchanged
+	Incompressible                 int64 // stored as they are, because no level gains on them
+	Kept                           int64 // payloads of the input that are canonical already
 }
 
 // String lists the counts that are not zero, such as "12 default, 3 incompressible".
@@ -26,7 +26,7 @@ func (c LevelCounts) String() string {
 		n    int64
 	}{
 		{"fastest", c.Fastest}, {"default", c.Default}, {"better", c.Better}, {"best", c.Best},
-		{"incompressible", c.Stored}, {"taken over", c.Carried},
+		{"incompressible", c.Incompressible}, {"kept", c.Kept},
 	} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.name))
@@ -35,18 +35,21 @@ func (c LevelCounts) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// add counts the block that a slot's tag describes.
-func (c *LevelCounts) add(tag int) {
-	*[...]*int64{
-		tagStored: &c.Stored, int(LevelFastest): &c.Fastest, int(LevelDefault): &c.Default,
-		int(LevelBetter): &c.Better, int(LevelBest): &c.Best, tagCarried: &c.Carried,
-	}[tag]++
-}
+// coding is how a payload came about: a level, or one of these.
+type coding int
 
 const (
-	tagStored  = 0
-	tagCarried = int(LevelBest) + 1
+	codingIncompressible coding = 0
+	codingKept                  = coding(LevelBest) + 1
 )
+
+// add counts a block.
+func (c *LevelCounts) add(how coding) {
+	*[...]*int64{
+		codingIncompressible: &c.Incompressible, LevelFastest: &c.Fastest, LevelDefault: &c.Default,
+		LevelBetter: &c.Better, LevelBest: &c.Best, codingKept: &c.Kept,
+	}[how]++
+}
 
 // compressor makes records of blocks; each worker has an encoder of its own,
 // so that none waits for another.
@@ -68,8 +71,8 @@ func newCompressor(level Level, workers int) *compressor {
 	return c
 }
 
-// raw returns the worker's block buffer.
-func (c *compressor) raw(worker int) []byte {
+// blockBuffer returns the worker's block buffer.
+func (c *compressor) blockBuffer(worker int) []byte {
 	w := &c.workers[worker]
 	if w.raw == nil {
 		w.raw = make([]byte, BlockSize)
@@ -77,15 +80,12 @@ func (c *compressor) raw(worker int) []byte {
 	return w.raw
 }
 
-// record compresses src, a block of BlockSize bytes that is not all zero,
-// into the slot's buffer.
-func (c *compressor) record(worker int, s *slot, src []byte) error {
-	if s.buf == nil {
-		s.buf = make([]byte, 0, maxRecord)
-	}
-	w, dst := &c.workers[worker], s.buf[:recordHeader]
+// compress makes the job's record of src, a block of BlockSize bytes that is not
+// all zero.
+func (c *compressor) compress(worker int, j *encodeJob, src []byte) error {
+	w, dst := &c.workers[worker], j.buffer()
 	if !w.compressible(src) {
-		s.tag, s.out = tagStored, sealRecord(appendStored(dst, src), s.block)
+		j.seal(appendStored(dst, src), codingIncompressible)
 		return nil
 	}
 	level := c.level
@@ -97,11 +97,11 @@ func (c *compressor) record(worker int, s *slot, src []byte) error {
 		return err
 	}
 	rec := enc.EncodeAll(src, dst)
-	s.tag = int(level)
-	if recordSize(int64(len(rec)-recordHeader)) > maxRecord {
-		rec, s.tag = appendStored(dst, src), tagStored
+	if recordSize(int64(len(rec)-recordHeaderSize)) > maxRecord {
+		j.seal(appendStored(dst, src), codingIncompressible)
+	} else {
+		j.seal(rec, coding(level))
 	}
-	s.out = sealRecord(rec, s.block)
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (w *worker) encoder(level Level) (*zstd.Encoder, error) {
 	return w.enc[level], nil
 }
 
-// pace is the controller behind [LevelAuto]. It weighs, over the last blocks, the
+// pace is the controller of [LevelAuto]. It weighs, over the last blocks, the
 // time that the output waited for blocks against the time it was busy with
 // them, and moves the level a step when one of the two is the bottleneck. LevelBest
 // is left out: its tables take 34 MiB a worker for a few percent.

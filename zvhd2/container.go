@@ -20,7 +20,7 @@ type container struct {
 func newContainer(w io.Writer, f footer, m *meter) *container {
 	return &container{
 		w: w, foot: f, meter: m,
-		bitmap: make([]byte, ceilDiv(f.maxBlk, entriesPerSeg)*bitmapSegSize),
+		bitmap: make([]byte, ceilDiv(f.maxBlk, segmentBlocks)*bitmapSegSize),
 	}
 }
 
@@ -41,17 +41,14 @@ func (c *container) writeHeader() error { return c.write(c.foot.encode()) }
 
 // writeRecord writes a finished record; blocks come in ascending order.
 func (c *container) writeRecord(block int64, rec []byte) error {
-	seg, pos := c.foot.nonZero/entriesPerSeg, c.foot.nonZero%entriesPerSeg*indexEntrySize
+	seg, pos := c.foot.nonZero/segmentBlocks, c.foot.nonZero%segmentBlocks*indexEntrySize
 	if pos == 0 {
 		c.index = append(c.index, new([indexSegSize]byte))
 	}
-	e := c.index[seg][pos:]
-	binary.LittleEndian.PutUint64(e, uint64(c.off))
-	binary.LittleEndian.PutUint32(e[8:], uint32(block))
-	binary.LittleEndian.PutUint32(e[12:], uint32(len(rec)))
+	entry{block: block, offset: c.off, length: int64(len(rec))}.put(c.index[seg][pos:])
 	c.bitmap[block/8] |= 1 << (block % 8)
 	c.foot.nonZero++
-	c.payload += int64(binary.LittleEndian.Uint32(rec[12:]))
+	c.payload += int64(binary.LittleEndian.Uint32(rec[recordOffPayloadSize:]))
 	return c.write(rec)
 }
 
@@ -76,22 +73,4 @@ func (c *container) finish() error {
 	c.foot.indexSize = c.foot.indexNum * indexSegSize
 	c.foot.bitmapSize = int64(len(c.bitmap))
 	return c.write(c.foot.encode())
-}
-
-// sealRecord completes a record whose payload stands behind room for the
-// record's header: it fills in header, padding and trailer.
-func sealRecord(rec []byte, block int64) []byte {
-	n := len(rec) - recordHeader
-	size := int(recordSize(int64(n)))
-	if cap(rec) < size {
-		rec = append(make([]byte, 0, size), rec...)
-	}
-	rec = rec[:size]
-	clear(rec[:recordHeader])
-	clear(rec[recordHeader+n:])
-	copy(rec, recordMagic)
-	binary.LittleEndian.PutUint32(rec[12:], uint32(n))
-	binary.LittleEndian.PutUint32(rec[16:], uint32(block))
-	copy(rec[size-recordTrailer:], recordEnd)
-	return rec
 }

@@ -28,13 +28,13 @@ func TestDecode(t *testing.T) {
 		require.NoError(t, os.WriteFile(name, bytes.Repeat([]byte{0xee}, 30*mib), 0o600))
 		f, err := os.OpenFile(name, os.O_RDWR, 0)
 		require.NoError(t, err)
-		require.NoError(t, zvhd2.Decode(ctx, f, r, zvhd2.WithWorkers(workers)))
+		require.NoError(t, r.Decode(ctx, f, zvhd2.WithWorkers(workers)))
 		require.NoError(t, f.Close())
 		got, err := os.ReadFile(name)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(want, got))
 		var out bytes.Buffer
-		require.NoError(t, zvhd2.DecodeTo(ctx, &out, r, zvhd2.WithWorkers(workers)))
+		require.NoError(t, r.DecodeStream(ctx, &out, zvhd2.WithWorkers(workers)))
 		require.True(t, bytes.Equal(want, out.Bytes()))
 	}
 }
@@ -56,7 +56,7 @@ func TestDecodeToDeviceWritesZeros(t *testing.T) {
 	r := open(t, encoded(t, d, d.size))
 	w := &plainWriterAt{b: bytes.Repeat([]byte{0xee}, int(r.Size()))}
 	var last zvhd2.Progress
-	require.NoError(t, zvhd2.Decode(context.Background(), w, r, zvhd2.WithProgress(func(p zvhd2.Progress) { last = p })))
+	require.NoError(t, r.Decode(context.Background(), w, zvhd2.WithProgress(func(p zvhd2.Progress) { last = p })))
 	require.True(t, bytes.Equal(content(t, r, r.Size()), w.b))
 	require.Equal(t, r.Size(), last.Done)
 	require.Equal(t, r.Size(), last.Written)
@@ -70,17 +70,17 @@ func TestDecodeErrors(t *testing.T) {
 	r := open(t, file)
 	var fe *zvhd2.FormatError
 	for _, err := range []error{
-		zvhd2.Decode(ctx, &plainWriterAt{b: make([]byte, r.Size())}, r),
-		zvhd2.DecodeTo(ctx, io.Discard, r),
+		r.Decode(ctx, &plainWriterAt{b: make([]byte, r.Size())}),
+		r.DecodeStream(ctx, io.Discard),
 	} {
-		require.ErrorIs(t, err, zvhd2.ErrPayload)
+		require.ErrorIs(t, err, zvhd2.ErrDamaged)
 		require.ErrorAs(t, err, &fe)
 		require.EqualValues(t, 0, fe.Block)
 		require.EqualValues(t, 4096+48, fe.Offset)
 	}
 	cancel()
-	require.ErrorIs(t, zvhd2.DecodeTo(ctx, io.Discard, r), context.Canceled)
-	require.ErrorIs(t, zvhd2.Decode(ctx, &plainWriterAt{b: make([]byte, r.Size())}, r), context.Canceled)
+	require.ErrorIs(t, r.DecodeStream(ctx, io.Discard), context.Canceled)
+	require.ErrorIs(t, r.Decode(ctx, &plainWriterAt{b: make([]byte, r.Size())}), context.Canceled)
 }
 
 func TestStreamVectors(t *testing.T) {
@@ -108,7 +108,7 @@ func TestStreamVectors(t *testing.T) {
 			s, err = zvhd2.NewStreamReader(iotest.HalfReader(bytes.NewReader(v.Data)))
 			require.NoError(t, err)
 			var out bytes.Buffer
-			require.NoError(t, s.DecodeTo(ctx, &out))
+			require.NoError(t, s.DecodeStream(ctx, &out))
 			v.Check(t, bytes.NewReader(out.Bytes()))
 			s, err = zvhd2.NewStreamReader(bytes.NewReader(v.Data))
 			require.NoError(t, err)

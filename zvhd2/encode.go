@@ -2,7 +2,6 @@ package zvhd2
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 )
@@ -18,7 +17,7 @@ type Summary struct {
 	FileSize     int64       // bytes of the container
 	UUID         [16]byte    // of the container
 	Created      time.Time   // in whole seconds
-	Levels       LevelCounts // what was done to the stored blocks
+	Levels       LevelCounts // how the stored blocks were compressed
 }
 
 // Encode reads a disk of size bytes from r and writes it as a container to w,
@@ -34,41 +33,67 @@ type Summary struct {
 // read in its holes. The method must be safe for concurrent use, as r's ReadAt
 // must.
 //
-// Encode heeds [WithLevel], [WithWorkers], [WithUUID], [WithTimestamp] and
+// When ctx ends, or w fails, Encode returns at once, even while r is blocked: a
+// read in progress is abandoned, and r may still be in use when Encode returns.
+//
+// Encode uses [WithLevel], [WithWorkers], [WithUUID], [WithTimestamp] and
 // [WithProgress]. It does not close w, and after an error w holds a part of a
 // container that is of no use.
 func Encode(ctx context.Context, w io.Writer, r io.ReaderAt, size int64, opts ...Option) (*Summary, error) {
-	o, err := newOptions(opts)
+	o, err := newOptions(opts, optsEncode)
 	if err != nil {
 		return nil, err
 	}
-	if size <= 0 || size > MaxDiskSize {
-		return nil, fmt.Errorf("%w: %d bytes: want 1 byte to 64 TiB", ErrSize, size)
+	src, err := newSource(r, size)
+	if err != nil {
+		return nil, err
 	}
-	uuid, stamp := o.identity(nil)
-	return encode(ctx, w, newSource(r, size), newFooter(size, uuid, stamp), o)
-}
-
-func encode(ctx context.Context, w io.Writer, src *source, f footer, o *options) (*Summary, error) {
-	e := newEncoder(w, f, o)
+	e, err := newEncoder(w, size, nil, o)
+	if err != nil {
+		return nil, err
+	}
 	defer e.meter.stop()
 	return e.run(ctx,
-		func(emit func(func(*slot)) error) error {
+		func(emit func(func(*encodeJob)) error) error {
 			return src.blocks(func(block int64) error {
-				return emit(func(s *slot) { s.block = block })
+				return emit(func(j *encodeJob) { j.reset(block) })
 			})
 		},
-		func(worker int, s *slot) error {
-			raw := e.comp.raw(worker)
-			some, err := src.readData(s.block, raw)
+		func(worker int, j *encodeJob) error {
+			raw := e.comp.blockBuffer(worker)
+			some, err := src.readData(j.block, raw)
 			if err != nil || !some {
 				return err
 			}
-			return e.comp.record(worker, s, raw)
+			return e.comp.compress(worker, j, raw)
 		})
 }
 
-// encoder is the pipeline that every written container comes out of.
+// encodeJob is a block that becomes a record.
+type encodeJob struct {
+	block  int64
+	entry  entry  // of its record in the input, where there is one
+	data   []byte // its content, if the producer reads it; the buffer is kept
+	record []byte // the result, in a buffer that is kept; nil: a block of zeros
+	how    coding // of the payload in record
+	buf    []byte
+}
+
+// reset prepares the job for a block.
+func (j *encodeJob) reset(block int64) { j.block, j.record = block, nil }
+
+// buffer returns room for a record, with a header's length already in it.
+func (j *encodeJob) buffer() []byte {
+	if j.buf == nil {
+		j.buf = make([]byte, 0, maxRecord)
+	}
+	return j.buf[:recordHeaderSize]
+}
+
+// seal makes a payload after a header's room the job's record.
+func (j *encodeJob) seal(rec []byte, how coding) { j.record, j.how = sealRecord(rec, j.block), how }
+
+// encoder is the pipeline that every container is written by.
 type encoder struct {
 	out    *container
 	comp   *compressor
@@ -78,22 +103,30 @@ type encoder struct {
 	o      *options
 }
 
-func newEncoder(w io.Writer, f footer, o *options) *encoder {
+// newEncoder returns an encoder for a disk of size bytes. The container has the
+// identity of like if that is not nil and the options give none.
+func newEncoder(w io.Writer, size int64, like *footer, o *options) (*encoder, error) {
+	if w == nil {
+		return nil, invalid("no output")
+	}
+	uuid, stamp := o.identity(like)
+	f := newFooter(size, uuid, stamp)
 	m := startMeter(f.origSize, o.progress)
 	return &encoder{
 		out: newContainer(w, f, m), comp: newCompressor(o.levelOrDefault(), o.workers), meter: m, o: o,
-	}
+	}, nil
 }
 
 // run writes a container of the blocks that produce emits in ascending order.
-// work turns a slot into a record in its out, or leaves that nil for a block
-// of zeros.
-func (e *encoder) run(ctx context.Context, produce func(func(func(*slot)) error) error, work func(int, *slot) error) (*Summary, error) {
-	p := &pipeline{workers: e.o.workers, depth: depthFor(e.o.workers), produce: produce, consume: e.consume}
-	p.work = work
+// work makes the record of a job, or leaves it nil for a block of zeros.
+func (e *encoder) run(ctx context.Context, produce func(func(func(*encodeJob)) error) error, work func(int, *encodeJob) error) (*Summary, error) {
+	p := &pipeline[encodeJob]{workers: e.o.workers, produce: produce, work: work, consume: e.consume}
 	if e.comp.level == LevelAuto {
-		e.comp.auto.delay = p.depth
+		e.comp.auto.delay = pipelineDepth(p.workers)
 		p.observe = e.comp.auto.observe
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	if err := e.out.writeHeader(); err != nil {
 		return nil, err
@@ -108,17 +141,17 @@ func (e *encoder) run(ctx context.Context, produce func(func(func(*slot)) error)
 	return e.summary(), nil
 }
 
-func (e *encoder) consume(s *slot) error {
-	e.skipTo(s.block)
-	if s.out == nil {
+func (e *encoder) consume(j *encodeJob) error {
+	e.skipTo(j.block)
+	if j.record == nil {
 		return nil
 	}
-	if err := e.out.writeRecord(s.block, s.out); err != nil {
+	if err := e.out.writeRecord(j.block, j.record); err != nil {
 		return err
 	}
-	e.levels.add(s.tag)
-	e.next = s.block + 1
-	e.meter.data.Add(e.blockBytes(s.block))
+	e.levels.add(j.how)
+	e.next = j.block + 1
+	e.meter.data.Add(e.out.foot.blockLen(j.block))
 	return nil
 }
 
@@ -129,11 +162,6 @@ func (e *encoder) skipTo(block int64) {
 		e.meter.skipped.Add(min(block*f.blockSize, f.origSize) - e.next*f.blockSize)
 		e.next = block
 	}
-}
-
-func (e *encoder) blockBytes(block int64) int64 {
-	f := &e.out.foot
-	return min(f.blockSize, f.origSize-block*f.blockSize)
 }
 
 func (e *encoder) summary() *Summary {

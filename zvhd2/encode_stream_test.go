@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -49,8 +50,8 @@ func TestEncodeStreamBadSource(t *testing.T) {
 		"long":         {stream(d), d.size - 1, zvhd2.ErrSource},
 		"failing":      {io.MultiReader(io.LimitReader(stream(d), 3*mib), iotest.ErrReader(failure)), d.size, failure},
 		"fails at end": {io.MultiReader(stream(d), iotest.ErrReader(failure)), d.size, failure},
-		"no size":      {stream(d), 0, zvhd2.ErrSize},
-		"huge":         {stream(d), zvhd2.MaxDiskSize + 1, zvhd2.ErrSize},
+		"no size":      {stream(d), 0, fs.ErrInvalid},
+		"huge":         {stream(d), zvhd2.MaxDiskSize + 1, fs.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := zvhd2.EncodeStream(context.Background(), io.Discard, c.r, c.size)

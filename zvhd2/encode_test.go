@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"math"
 	"sync/atomic"
 	"testing"
@@ -27,7 +28,7 @@ func TestEncodeRoundTrip(t *testing.T) {
 			require.EqualValues(t, 7, sum.StoredBlocks)
 			require.Equal(t, (d.size+511)/512*512, sum.DiskSize)
 			l := sum.Levels
-			require.EqualValues(t, 7, l.Fastest+l.Default+l.Better+l.Best+l.Stored)
+			require.EqualValues(t, 7, l.Fastest+l.Default+l.Better+l.Best+l.Incompressible)
 			r := open(t, out.Bytes())
 			got := content(t, r, r.Size())
 			require.True(t, bytes.Equal(want, got[:d.size]))
@@ -60,7 +61,7 @@ func TestEncodeIncompressibleIsStored(t *testing.T) {
 	var out bytes.Buffer
 	sum, err := zvhd2.Encode(context.Background(), &out, bytes.NewReader(noise(1, 8*mib)), 8*mib, zvhd2.WithLevel(zvhd2.LevelBest))
 	require.NoError(t, err)
-	require.EqualValues(t, 4, sum.Levels.Stored)
+	require.EqualValues(t, 4, sum.Levels.Incompressible)
 	require.LessOrEqual(t, sum.FileSize, zvhd2.MaxSize(8*mib))
 }
 
@@ -113,7 +114,7 @@ func TestEncodeErrors(t *testing.T) {
 	t.Run("size", func(t *testing.T) {
 		for _, size := range []int64{0, -1, math.MaxInt64, zvhd2.MaxDiskSize + 1} {
 			_, err := zvhd2.Encode(ctx, io.Discard, d, size)
-			require.ErrorIs(t, err, zvhd2.ErrSize)
+			require.ErrorIs(t, err, fs.ErrInvalid)
 			require.Zero(t, zvhd2.MaxSize(size))
 		}
 	})
@@ -135,7 +136,7 @@ func TestEncodeErrors(t *testing.T) {
 			zvhd2.WithTimestamp(time.Unix(0, 0)), zvhd2.WithCacheSize(-1),
 		} {
 			_, err := zvhd2.Encode(ctx, io.Discard, d, d.size, opt)
-			require.ErrorIs(t, err, zvhd2.ErrOption)
+			require.ErrorIs(t, err, fs.ErrInvalid)
 		}
 	})
 }
@@ -147,5 +148,5 @@ func TestParseLevel(t *testing.T) {
 		require.Equal(t, l, got)
 	}
 	_, err := zvhd2.ParseLevel("none")
-	require.ErrorIs(t, err, zvhd2.ErrOption)
+	require.ErrorIs(t, err, fs.ErrInvalid)
 }

@@ -3,60 +3,55 @@ package zvhd2
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"io/fs"
+
+	"github.com/fastimage/fastimage/internal/imageerr"
 )
 
-// Conditions, for errors.Is.
+// FormatError reports what is wrong with a file, and where. Its Kind is one of
+// the kinds below, its Format "zvhd2" for ZVHD too, its Field named as the format
+// names it.
+//
+// An error of the file system or the network that occurred while a file was read
+// is not a FormatError, and neither is a mistake of the caller, such as a
+// negative size or an option out of range: that matches [fs.ErrInvalid].
+type FormatError = imageerr.Error
+
+// The kinds of a [FormatError], for errors.Is. All image formats share them.
 var (
-	// ErrFormat means that the file contradicts the format.
-	ErrFormat = errors.New("zvhd2: invalid format")
-	// ErrChecksum means that a structure does not match its checksum.
-	ErrChecksum = errors.New("zvhd2: checksum mismatch")
-	// ErrUnsupported means a version, block size or method that is not known.
-	ErrUnsupported = errors.New("zvhd2: unsupported")
-	// ErrTruncated means that the file ends early; [Recover] may save what
-	// is whole.
-	ErrTruncated = errors.New("zvhd2: file cut short")
-	// ErrPayload means that a block does not decompress to its size.
-	ErrPayload = errors.New("zvhd2: damaged payload")
-	// ErrOption means an option out of range or in conflict with another.
-	ErrOption = errors.New("zvhd2: invalid option")
-	// ErrSize means a disk size out of range.
-	ErrSize = errors.New("zvhd2: disk size out of range")
-	// ErrSource means that the source breaks the contract of its interface.
-	ErrSource = errors.New("zvhd2: source misbehaves")
+	// ErrDamaged means that the file contradicts the format, a checksum, or
+	// itself.
+	ErrDamaged = imageerr.ErrDamaged
+	// ErrTruncated means that the file ends early; [Recover] may save what is
+	// intact.
+	ErrTruncated = imageerr.ErrTruncated
+	// ErrUnsupported means a version, block size or method that is not
+	// supported, or a disk larger than [WithMaxDiskSize] allows.
+	ErrUnsupported = imageerr.ErrUnsupported
+)
+
+var (
+	// ErrSource means that a source of a disk breaks the contract of its
+	// interface.
+	ErrSource = errors.New("zvhd2: source breaks its contract")
+	// ErrConsumed means that a [StreamReader] cannot decode the disk because
+	// blocks of it have already been read.
+	ErrConsumed = errors.New("zvhd2: stream has already been read from")
 )
 
 // NoBlock is the Block of a [FormatError] or [Problem] that concerns no block.
-const NoBlock = -1
+const NoBlock = imageerr.None
 
-// FormatError tells what is wrong with a file and where.
-type FormatError struct {
-	Offset int64  // in the file, of the field or structure
-	Field  string // as the format names it
-	Block  int64  // the disk's block concerned, or NoBlock
-	Err    error  // wraps one of the conditions above
+// format makes the errors of this package.
+const format = imageerr.Format("zvhd2")
+
+// asFormatError returns the FormatError in err, nil if the file is not to blame.
+func asFormatError(err error) *FormatError {
+	fe, _ := errors.AsType[*FormatError](err)
+	return fe
 }
 
-// Error implements error.
-func (e *FormatError) Error() string {
-	msg := strings.TrimPrefix(e.Err.Error(), "zvhd2: ")
-	if e.Block == NoBlock {
-		return fmt.Sprintf("zvhd2: %s at offset %d: %s", e.Field, e.Offset, msg)
-	}
-	return fmt.Sprintf("zvhd2: block %d: %s at offset %d: %s", e.Block, e.Field, e.Offset, msg)
-}
-
-// Unwrap returns Err.
-func (e *FormatError) Unwrap() error { return e.Err }
-
-func fieldErr(off int64, field string, cond error, format string, args ...any) *FormatError {
-	return blockErr(NoBlock, off, field, cond, format, args...)
-}
-
-func blockErr(block, off int64, field string, cond error, format string, args ...any) *FormatError {
-	return &FormatError{
-		Offset: off, Field: field, Block: block,
-		Err: fmt.Errorf("%w: %s", cond, fmt.Sprintf(format, args...)),
-	}
+// invalid returns the error of a caller's mistake.
+func invalid(text string, args ...any) error {
+	return fmt.Errorf("zvhd2: %s: %w", fmt.Sprintf(text, args...), fs.ErrInvalid)
 }

@@ -1,355 +1,31 @@
 package zvhd2
 
-import (
-	"bytes"
-	"encoding/binary"
-	"math"
-	"time"
-)
+import "math"
 
 // Sizes and limits of the container. All integers on disk are little-endian.
 const (
-	// BlockSize is the block size that writers use; the published reader is
-	// hard-wired to it.
+	// BlockSize is the block size that writers use, in bytes; the published
+	// reader is hard-wired to it.
 	BlockSize = 2 << 20
-
-	// MinBlockSize and MaxBlockSize bound the block sizes that are read.
-	MinBlockSize = 1 << 20
-	MaxBlockSize = 32 << 20
 
 	// MaxDiskSize is the largest disk that is written or read, 64 TiB. The
 	// 32-bit size of the index would allow a little more; the bound keeps
 	// what a hostile header can ask for small.
 	MaxDiskSize = 64 << 40
 
-	sectorSize     = 512
-	pageSize       = 4096
-	footerSize     = 512
-	virtualAlign   = 1 << 30
-	indexEntrySize = 16
-	indexSegSize   = 512 << 10
-	bitmapSegSize  = pageSize
-	entriesPerSeg  = indexSegSize / indexEntrySize // as many blocks as a bitmap segment has bits
-	recordHeader   = 48
-	recordTrailer  = 4
+	// Readers accept powers of two between these.
+	minBlockSize = 1 << 20
+	maxBlockSize = 32 << 20
 
-	// maxRecord is the longest record that the encoder writes: a block that
-	// does not compress costs 3 bytes per 128 KiB and a frame header, which
-	// together with the record's 52 bytes stay under one page.
-	maxRecord = BlockSize + pageSize
+	sectorSize    = 512
+	pageSize      = 4096
+	virtualAlign  = 1 << 30
+	bitmapSegSize = pageSize
+	segmentBlocks = bitmapSegSize * 8 // blocks of a bitmap segment, and entries of an index segment
+
+	// minFile is the smallest container: header, end of data, bitmap, footer.
+	minFile = 4 * pageSize
 )
-
-const (
-	cookieZVHD2 = "z2strm\x00\x00"
-	cookieZVHD  = "stream\x00\x00"
-	cookieLen   = 6 // readers compare no more than this
-	recordMagic = "hwstream bg\x00"
-	recordEnd   = "end\x00"
-
-	featuresValue  = 2
-	versionValue   = 0x00010000
-	dataOffset     = math.MaxUint64
-	creatorApp     = "tap\x00"
-	creatorVersion = 0x00010004
-	diskType       = 4
-	zvhd2Version   = 1
-
-	methodZlib = 0
-	methodZstd = 1
-)
-
-// Offsets of the footer structure's fields.
-const (
-	offFeatures  = 8
-	offVersion   = 12
-	offDataOff   = 16
-	offTimestamp = 24
-	offCreator   = 28
-	offCreatorV  = 32
-	offCreatorOS = 36
-	offOrigSize  = 40
-	offCurrSize  = 48
-	offGeometry  = 56
-	offDiskType  = 60
-	offChecksum  = 64
-	offUUID      = 68
-	offSaved     = 84
-	offHidden    = 85
-	offAlign64   = 86
-	offZVersion  = 87
-	offBlockSize = 88
-	offMaxBlk    = 92
-	offIndexLBA  = 96
-	offBitmapLBA = 104
-	offIndexSize = 112
-	offBitmapSz  = 116
-	offIndexSeg  = 120
-	offBitmapSeg = 124
-	offIndexNum  = 128
-	offBitmapNum = 132
-	offNonZero   = 136
-	offFullIndex = 140
-	offMethod    = 141
-)
-
-// epoch is what timestamps count seconds from.
-var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// footer is the structure that stands at the start, after the records and at
-// the end of a container.
-type footer struct {
-	zvhd       bool // the predecessor's cookie, nothing from zvhd2_version on
-	timestamp  uint32
-	origSize   int64
-	currSize   int64
-	geometry   uint32
-	uuid       [16]byte
-	blockSize  int64
-	maxBlk     int64
-	indexLBA   int64
-	bitmapLBA  int64
-	indexSize  int64
-	bitmapSize int64
-	indexSeg   uint32
-	bitmapSeg  uint32
-	indexNum   int64
-	bitmapNum  int64
-	nonZero    int64
-	fullIndex  bool
-	method     byte
-}
-
-// newFooter returns the structure as it stands in the header of a disk.
-func newFooter(diskSize int64, uuid [16]byte, timestamp uint32) footer {
-	orig := roundUp(diskSize, sectorSize)
-	return footer{
-		timestamp: timestamp,
-		origSize:  orig,
-		currSize:  roundUp(orig, virtualAlign),
-		geometry:  geometry(orig),
-		uuid:      uuid,
-		blockSize: BlockSize,
-		maxBlk:    ceilDiv(orig, BlockSize),
-		method:    methodZstd,
-	}
-}
-
-// encode returns the structure padded to a page, with its checksum.
-func (f *footer) encode() []byte {
-	b := make([]byte, pageSize)
-	le := binary.LittleEndian
-	copy(b, cookieZVHD2)
-	le.PutUint32(b[offFeatures:], featuresValue)
-	le.PutUint32(b[offVersion:], versionValue)
-	le.PutUint64(b[offDataOff:], dataOffset)
-	le.PutUint32(b[offTimestamp:], f.timestamp)
-	copy(b[offCreator:], creatorApp)
-	le.PutUint32(b[offCreatorV:], creatorVersion)
-	le.PutUint64(b[offOrigSize:], uint64(f.origSize))
-	le.PutUint64(b[offCurrSize:], uint64(f.currSize))
-	le.PutUint32(b[offGeometry:], f.geometry)
-	le.PutUint32(b[offDiskType:], diskType)
-	copy(b[offUUID:], f.uuid[:])
-	b[offZVersion] = zvhd2Version
-	le.PutUint32(b[offBlockSize:], uint32(f.blockSize))
-	le.PutUint32(b[offMaxBlk:], uint32(f.maxBlk))
-	le.PutUint64(b[offIndexLBA:], uint64(f.indexLBA))
-	le.PutUint64(b[offBitmapLBA:], uint64(f.bitmapLBA))
-	le.PutUint32(b[offIndexSize:], uint32(f.indexSize))
-	le.PutUint32(b[offBitmapSz:], uint32(f.bitmapSize))
-	le.PutUint32(b[offIndexSeg:], f.indexSeg)
-	le.PutUint32(b[offBitmapSeg:], f.bitmapSeg)
-	le.PutUint32(b[offIndexNum:], uint32(f.indexNum))
-	le.PutUint32(b[offBitmapNum:], uint32(f.bitmapNum))
-	le.PutUint32(b[offNonZero:], uint32(f.nonZero))
-	if f.fullIndex {
-		b[offFullIndex] = 1
-	}
-	b[offMethod] = f.method
-	le.PutUint32(b[offChecksum:], checksum(b))
-	return b
-}
-
-// checksum is the bitwise NOT of the sum of the structure's bytes, its own
-// field taken as zero.
-func checksum(b []byte) uint32 {
-	var sum uint32
-	for i, c := range b[:footerSize] {
-		if i < offChecksum || i >= offUUID {
-			sum += uint32(c)
-		}
-	}
-	return ^sum
-}
-
-// parseFooter reads the structure that stands at file offset base. What it
-// checks holds for every copy; stale tells it to let the checksum be wrong,
-// as the vendor's tool leaves it in the copy after the records.
-func parseFooter(b []byte, base int64, stale bool) (*footer, error) {
-	zvhd, err := parseCookie(b, base)
-	if err != nil {
-		return nil, err
-	}
-	le := binary.LittleEndian
-	if got, want := le.Uint32(b[offChecksum:]), checksum(b); got != want && !stale {
-		return nil, fieldErr(base+offChecksum, "checksum", ErrChecksum, "is %#08x, the contents give %#08x", got, want)
-	}
-	if v := le.Uint32(b[offVersion:]); v>>16 != versionValue>>16 {
-		return nil, fieldErr(base+offVersion, "file_format_version", ErrUnsupported, "is %#08x", v)
-	}
-	f := &footer{
-		zvhd:      zvhd,
-		timestamp: le.Uint32(b[offTimestamp:]),
-		geometry:  le.Uint32(b[offGeometry:]),
-		blockSize: BlockSize,
-	}
-	copy(f.uuid[:], b[offUUID:])
-	if err := f.parseSizes(b, base); err != nil {
-		return nil, err
-	}
-	if zvhd {
-		f.maxBlk = ceilDiv(f.origSize, BlockSize)
-		return f, nil
-	}
-	return f, f.parseLayout(b, base)
-}
-
-func parseCookie(b []byte, base int64) (zvhd bool, err error) {
-	switch {
-	case bytes.Equal(b[:cookieLen], []byte(cookieZVHD2[:cookieLen])):
-		return false, nil
-	case bytes.Equal(b[:cookieLen], []byte(cookieZVHD[:cookieLen])):
-		return true, nil
-	}
-	return false, fieldErr(base, "cookie", ErrFormat, "is %q", b[:8])
-}
-
-// parseSizes reads what both formats share about the disk's size and nature.
-func (f *footer) parseSizes(b []byte, base int64) error {
-	le := binary.LittleEndian
-	if t := le.Uint32(b[offDiskType:]); t != diskType {
-		return fieldErr(base+offDiskType, "disk_type", ErrUnsupported, "is %d, want %d", t, diskType)
-	}
-	orig, curr := le.Uint64(b[offOrigSize:]), le.Uint64(b[offCurrSize:])
-	if orig == 0 || orig > MaxDiskSize || orig%sectorSize != 0 {
-		return fieldErr(base+offOrigSize, "orig_size", ErrFormat, "is %d: not a whole number of sectors up to 64 TiB", orig)
-	}
-	if curr < orig || curr > MaxDiskSize || curr%sectorSize != 0 {
-		return fieldErr(base+offCurrSize, "curr_size", ErrFormat, "is %d for a disk of %d bytes", curr, orig)
-	}
-	f.origSize, f.currSize = int64(orig), int64(curr)
-	return nil
-}
-
-// parseLayout reads the fields that only ZVHD2 has.
-func (f *footer) parseLayout(b []byte, base int64) error {
-	le := binary.LittleEndian
-	if v := b[offZVersion]; v != zvhd2Version {
-		return fieldErr(base+offZVersion, "zvhd2_version", ErrUnsupported, "is %d, want %d", v, zvhd2Version)
-	}
-	bs := le.Uint32(b[offBlockSize:])
-	if bs < MinBlockSize || bs > MaxBlockSize || bs&(bs-1) != 0 {
-		return fieldErr(base+offBlockSize, "block_size", ErrUnsupported, "is %d: not a power of two from 1 to 32 MiB", bs)
-	}
-	f.blockSize = int64(bs)
-	f.maxBlk = int64(le.Uint32(b[offMaxBlk:]))
-	if want := ceilDiv(f.origSize, f.blockSize); f.maxBlk != want {
-		return fieldErr(base+offMaxBlk, "max_blk_num", ErrFormat, "is %d, the disk has %d blocks", f.maxBlk, want)
-	}
-	if v := b[offFullIndex]; v > 1 {
-		return fieldErr(base+offFullIndex, "index_contains_zero_blk", ErrFormat, "is %d", v)
-	}
-	f.fullIndex = b[offFullIndex] == 1
-	f.method = b[offMethod]
-	if f.method > methodZstd {
-		return fieldErr(base+offMethod, "compress_method", ErrUnsupported, "is %d", f.method)
-	}
-	f.indexLBA = clampInt64(le.Uint64(b[offIndexLBA:]))
-	f.bitmapLBA = clampInt64(le.Uint64(b[offBitmapLBA:]))
-	f.indexSize = int64(le.Uint32(b[offIndexSize:]))
-	f.bitmapSize = int64(le.Uint32(b[offBitmapSz:]))
-	f.indexSeg = le.Uint32(b[offIndexSeg:])
-	f.bitmapSeg = le.Uint32(b[offBitmapSeg:])
-	f.indexNum = int64(le.Uint32(b[offIndexNum:]))
-	f.bitmapNum = int64(le.Uint32(b[offBitmapNum:]))
-	f.nonZero = int64(le.Uint32(b[offNonZero:]))
-	return nil
-}
-
-// checkLayout holds the index footer, which ends a file of size bytes, against
-// the file's length; nothing may be allocated from its fields before.
-func (f *footer) checkLayout(size int64) error {
-	base := size - pageSize
-	entries := f.nonZero
-	if f.fullIndex {
-		entries = f.maxBlk
-	}
-	for _, c := range []struct {
-		field     string
-		off       int64
-		got, want int64
-	}{
-		{"index_seg_size", offIndexSeg, int64(f.indexSeg), indexSegSize},
-		{"bitmap_seg_size", offBitmapSeg, int64(f.bitmapSeg), bitmapSegSize},
-		{"index_seg_num", offIndexNum, f.indexNum, ceilDiv(entries, entriesPerSeg)},
-		{"bitmap_seg_num", offBitmapNum, f.bitmapNum, ceilDiv(f.maxBlk, entriesPerSeg)},
-		{"index_size", offIndexSize, f.indexSize, f.indexNum * indexSegSize},
-		{"bitmap_size", offBitmapSz, f.bitmapSize, f.bitmapNum * bitmapSegSize},
-		{"bitmap_lba", offBitmapLBA, f.bitmapLBA, base - f.bitmapNum*bitmapSegSize},
-		{"index_lba", offIndexLBA, f.indexLBA, base - f.bitmapNum*bitmapSegSize - f.indexNum*indexSegSize},
-	} {
-		if c.got != c.want {
-			return fieldErr(base+c.off, c.field, ErrFormat, "is %d, want %d", c.got, c.want)
-		}
-	}
-	// The header and the copy after the records come before the index, and
-	// every stored block takes at least one page between them.
-	if room := f.indexLBA/pageSize - 2; f.nonZero > f.maxBlk || f.nonZero > room {
-		return fieldErr(base+offNonZero, "non_zero_blk_num", ErrFormat, "is %d of %d blocks in room for %d", f.nonZero, f.maxBlk, room)
-	}
-	return nil
-}
-
-// eodOffset is where the copy after the records stands.
-func (f *footer) eodOffset() int64 { return f.indexLBA - pageSize }
-
-// created is the time that the container carries.
-func (f *footer) created() time.Time { return epoch.Add(time.Duration(f.timestamp) * time.Second) }
-
-// compression names the method.
-func (f *footer) compression() string {
-	if f.zvhd || f.method == methodZlib {
-		return "zlib"
-	}
-	return "zstd"
-}
-
-// maxPayload is the largest payload that is read: twice the block leaves room
-// for any waste a foreign compressor may add, and bounds the buffer.
-func (f *footer) maxPayload() int64 { return 2 * f.blockSize }
-
-// geometry is the CHS triple by the VHD algorithm.
-func geometry(size int64) uint32 {
-	s := max(1, ceilDiv(size, sectorSize))
-	s = min(s, 65535*16*255)
-	var cth, heads, spt int64
-	if s >= 65535*16*63 {
-		spt, heads, cth = 255, 16, s/255
-	} else {
-		spt, cth = 17, s/17
-		heads = max(4, ceilDiv(cth, 1024))
-		if cth >= heads*1024 || heads > 16 {
-			spt, heads, cth = 31, 16, s/31
-		}
-		if cth >= heads*1024 {
-			spt, heads, cth = 63, 16, s/63
-		}
-	}
-	return uint32(cth/heads)<<16 | uint32(heads)<<8 | uint32(spt)
-}
-
-// recordSize is the length on disk of a record with a payload of n bytes.
-func recordSize(n int64) int64 { return roundUp(recordHeader+n+recordTrailer, pageSize) }
 
 // MaxSize returns the largest container that [Encode] can make of a disk of
 // diskSize bytes, in bytes; it returns 0 for a size that Encode refuses.
@@ -358,7 +34,7 @@ func MaxSize(diskSize int64) int64 {
 		return 0
 	}
 	blocks := ceilDiv(diskSize, BlockSize)
-	segs := ceilDiv(blocks, entriesPerSeg)
+	segs := ceilDiv(blocks, segmentBlocks)
 	return 3*pageSize + blocks*maxRecord + segs*(indexSegSize+bitmapSegSize)
 }
 

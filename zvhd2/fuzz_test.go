@@ -126,7 +126,7 @@ func FuzzRead(f *testing.F) {
 				_, err = r.ReadAt(buf[:min(4096, blk.Length)], blk.Offset)
 				typed(t, err)
 			}
-			typed(t, zvhd2.DecodeTo(context.Background(), &limited{64 * mib}, r, zvhd2.WithWorkers(1)))
+			typed(t, r.DecodeStream(context.Background(), &limited{64 * mib}, zvhd2.WithWorkers(1)))
 		}
 		s, err := zvhd2.NewStreamReader(bytes.NewReader(b))
 		for err == nil {
@@ -143,7 +143,7 @@ func FuzzVerify(f *testing.F) {
 		rep, err := zvhd2.Verify(context.Background(), bytes.NewReader(b), int64(len(b)), zvhd2.WithWorkers(1))
 		require.NoError(t, err)
 		if r, err := zvhd2.NewReader(bytes.NewReader(b), int64(len(b))); err == nil && rep.OK() {
-			typed(t, zvhd2.DecodeTo(context.Background(), &limited{16 * mib}, r, zvhd2.WithWorkers(1)))
+			typed(t, r.DecodeStream(context.Background(), &limited{16 * mib}, zvhd2.WithWorkers(1)))
 		}
 	})
 }

@@ -1,126 +1,129 @@
 package zvhd2
 
 import (
+	"cmp"
 	"encoding/binary"
-	"math/bits"
 	"slices"
 	"sync"
 )
 
-// entry is where a stored block's record stands.
+// An entry of the index is 16 bytes: offset of the record in the file (8), block
+// number (4), length of the record (4).
+const (
+	indexEntrySize = 16
+	indexSegSize   = segmentBlocks * indexEntrySize
+
+	indexOffBlock  = 8
+	indexOffLength = 12
+)
+
+// entry says where a stored block's record is.
 type entry struct {
 	block  int64
 	offset int64
 	length int64
 }
 
-// bitset is the bitmap with a running count, so that the index position of a
-// block is found without counting from the start.
-type bitset struct {
-	words []uint64
-	rank  []uint32 // set bits before each word
-	count int64
-}
+func byOffset(a, b entry) int { return cmp.Compare(a.offset, b.offset) }
+func byBlock(a, b entry) int  { return cmp.Compare(a.block, b.block) }
 
-func newBitset(b []byte) *bitset {
-	s := &bitset{words: make([]uint64, len(b)/8), rank: make([]uint32, len(b)/8)}
-	for i := range s.words {
-		s.words[i] = binary.LittleEndian.Uint64(b[8*i:])
-		s.rank[i] = uint32(s.count)
-		s.count += int64(bits.OnesCount64(s.words[i]))
+func parseEntry(b []byte) entry {
+	return entry{
+		offset: clampInt64(binary.LittleEndian.Uint64(b)),
+		block:  int64(binary.LittleEndian.Uint32(b[indexOffBlock:])),
+		length: int64(binary.LittleEndian.Uint32(b[indexOffLength:])),
 	}
-	return s
 }
 
-func (s *bitset) test(i int64) bool { return s.words[i/64]>>(i%64)&1 == 1 }
-
-// position is the number of set bits below i.
-func (s *bitset) position(i int64) int64 {
-	return int64(s.rank[i/64]) + int64(bits.OnesCount64(s.words[i/64]&(1<<(i%64)-1)))
+func (e entry) put(b []byte) {
+	binary.LittleEndian.PutUint64(b, uint64(e.offset))
+	binary.LittleEndian.PutUint32(b[indexOffBlock:], uint32(e.block))
+	binary.LittleEndian.PutUint32(b[indexOffLength:], uint32(e.length))
 }
 
-// next returns the first set (or clear) bit from i on and below limit, else
-// limit.
-func (s *bitset) next(i, limit int64, set bool) int64 {
-	for i < limit {
-		w := s.words[i/64]
-		if !set {
-			w = ^w
-		}
-		if w >>= i % 64; w != 0 {
-			return min(i+int64(bits.TrailingZeros64(w)), limit)
-		}
-		i = (i/64 + 1) * 64
-	}
-	return limit
-}
+// tables are the bitmap and the index of a file whose index footer is foot. Index
+// segments are read when first needed and kept: together they are no larger than
+// their part of the file.
+type tables struct {
+	file   file
+	foot   *footer
+	bitmap *bitset
 
-// index loads segments when first needed and keeps them: together they are no
-// larger than their part of the file.
-type index struct {
 	mu   sync.Mutex // guards segs
-	segs [][]entry  // nil: not loaded
+	segs [][]entry  // nil: not read
 }
 
-// entryOf returns the index entry of a block whose bit is set.
-func (r *Reader) entryOf(block int64) (entry, error) {
-	pos := block
-	if !r.foot.fullIndex {
-		pos = r.bitmap.position(block)
+// newTables reads the bitmap.
+func newTables(f file, foot *footer) (*tables, error) {
+	b := make([]byte, foot.bitmapSize) // part of the file: checkLayout
+	if err := f.readFull(b, foot.bitmapLBA, "bitmap"); err != nil {
+		return nil, err
 	}
-	seg, err := r.segment(pos / entriesPerSeg)
+	bitmap := newBitset(b)
+	if n := bitmap.next(foot.maxBlk, int64(len(b))*8, true); n < int64(len(b))*8 {
+		return nil, format.Damaged(foot.bitmapLBA+n/8, "bitmap", "bit set past the disk's end").InBlock(n)
+	}
+	if bitmap.count != foot.nonZero {
+		return nil, format.Damaged(foot.bitmapLBA, "bitmap", "has %d bits set for %d stored blocks", bitmap.count, foot.nonZero)
+	}
+	return &tables{file: f, foot: foot, bitmap: bitmap, segs: make([][]entry, foot.indexNum)}, nil
+}
+
+// stored calls emit for each stored block, in ascending order.
+func (t *tables) stored(emit func(block int64) error) error {
+	return t.bitmap.each(t.foot.maxBlk, emit)
+}
+
+// entries calls emit for the entry of each stored block, in ascending order.
+func (t *tables) entries(emit func(entry) error) error {
+	return t.stored(func(block int64) error {
+		e, err := t.entry(block)
+		if err != nil {
+			return err
+		}
+		return emit(e)
+	})
+}
+
+// entry returns the index entry of a block whose bit is set.
+func (t *tables) entry(block int64) (entry, error) {
+	pos := block
+	if !t.foot.fullIndex {
+		pos = t.bitmap.position(block)
+	}
+	seg, err := t.segment(pos / segmentBlocks)
 	if err != nil {
 		return entry{}, err
 	}
-	e := seg[pos%entriesPerSeg]
-	at := r.entryOffset(pos)
-	if e.block != block {
-		return e, blockErr(block, at+8, "index.block_number", ErrFormat, "is %d", e.block)
-	}
-	return e, r.checkEntry(e, at)
-}
-
-func (r *Reader) entryOffset(pos int64) int64 { return r.foot.indexLBA + pos*indexEntrySize }
-
-// checkEntry holds an entry, which stands at file offset at, against the file.
-func (r *Reader) checkEntry(e entry, at int64) error {
-	if e.offset < pageSize || e.offset%pageSize != 0 || e.offset >= r.foot.eodOffset() {
-		return blockErr(e.block, at, "index.block_offset", ErrFormat, "is %d: no place for a record", e.offset)
-	}
-	limit := min(recordSize(r.foot.maxPayload()), r.foot.eodOffset()-e.offset)
-	if e.length < pageSize || e.length%pageSize != 0 || e.length > limit {
-		return blockErr(e.block, at+12, "index.block_length", ErrFormat, "is %d: want whole pages up to %d", e.length, limit)
-	}
-	return nil
+	e := seg[pos%segmentBlocks]
+	return e, t.foot.checkEntry(e, block, t.foot.entryOffset(pos))
 }
 
 // segment returns a segment's entries, read once.
-func (r *Reader) segment(i int64) ([]entry, error) {
-	r.index.mu.Lock()
-	defer r.index.mu.Unlock()
-	if seg := r.index.segs[i]; seg != nil {
+func (t *tables) segment(i int64) ([]entry, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if seg := t.segs[i]; seg != nil {
 		return seg, nil
 	}
-	seg, err := r.loadSegment(i)
+	seg, err := readSegment(t.file, t.foot, i)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.checkOverlap(seg, i); err != nil {
-		return nil, err
+	// Overlaps across segments are for Verify to find.
+	if a, b, ok := overlap(seg); ok {
+		return nil, format.Damaged(t.foot.entryOffset(i*segmentBlocks), "index.block_offset",
+			"record at %d overlaps that of block %d at %d", b.offset, a.block, a.offset).InBlock(b.block)
 	}
-	r.index.segs[i] = seg
+	t.segs[i] = seg
 	return seg, nil
 }
 
-// loadSegment reads the used entries of a segment.
-func (r *Reader) loadSegment(i int64) ([]entry, error) {
-	total := r.foot.nonZero
-	if r.foot.fullIndex {
-		total = r.foot.maxBlk
-	}
-	n := min(entriesPerSeg, total-i*entriesPerSeg)
+// readSegment reads the used entries of segment i.
+func readSegment(f file, foot *footer, i int64) ([]entry, error) {
+	n := min(segmentBlocks, foot.entries()-i*segmentBlocks)
 	buf := make([]byte, n*indexEntrySize)
-	if err := r.readFull(buf, r.foot.indexLBA+i*indexSegSize, "index"); err != nil {
+	if err := f.readFull(buf, foot.entryOffset(i*segmentBlocks), "index"); err != nil {
 		return nil, err
 	}
 	seg := make([]entry, n)
@@ -130,35 +133,26 @@ func (r *Reader) loadSegment(i int64) ([]entry, error) {
 	return seg, nil
 }
 
-func parseEntry(b []byte) entry {
-	return entry{
-		offset: clampInt64(binary.LittleEndian.Uint64(b)),
-		block:  int64(binary.LittleEndian.Uint32(b[8:])),
-		length: int64(binary.LittleEndian.Uint32(b[12:])),
-	}
-}
+// entryOffset returns the offset in the file of the index entry at pos.
+func (f *footer) entryOffset(pos int64) int64 { return f.indexLBA + pos*indexEntrySize }
 
-// checkOverlap refuses a segment in which two records share bytes. [Verify]
-// looks across segments too.
-func (r *Reader) checkOverlap(seg []entry, i int64) error {
-	if a, b, ok := overlap(seg); ok {
-		return blockErr(b.block, r.foot.indexLBA+i*indexSegSize, "index.block_offset", ErrFormat,
-			"record at %d overlaps that of block %d at %d", b.offset, a.block, a.offset)
+// checkEntry checks the entry of a block, which stands at file offset at.
+func (f *footer) checkEntry(e entry, block, at int64) error {
+	if e.block != block {
+		return format.Damaged(at+indexOffBlock, "index.block_number", "is %d", e.block).InBlock(block)
+	}
+	if e.offset < pageSize || e.offset%pageSize != 0 || e.offset >= f.eodOffset() {
+		return format.Damaged(at, "index.block_offset", "is %d: no place for a record", e.offset).InBlock(block)
+	}
+	limit := min(recordSize(f.maxPayload()), f.eodOffset()-e.offset)
+	if e.length < pageSize || e.length%pageSize != 0 || e.length > limit {
+		return format.Damaged(at+indexOffLength, "index.block_length", "is %d: want whole pages up to %d", e.length, limit).InBlock(block)
 	}
 	return nil
 }
 
 // overlap returns the first two records, by offset, that share bytes.
 func overlap(seg []entry) (a, b entry, ok bool) {
-	byOffset := func(x, y entry) int {
-		switch {
-		case x.offset < y.offset:
-			return -1
-		case x.offset > y.offset:
-			return 1
-		}
-		return 0
-	}
 	if !slices.IsSortedFunc(seg, byOffset) {
 		seg = slices.Clone(seg)
 		slices.SortFunc(seg, byOffset)

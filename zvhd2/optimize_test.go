@@ -34,14 +34,14 @@ func TestOptimizeVectors(t *testing.T) {
 			require.EqualValues(t, len(v.Blocks), rep.StoredBlocks)
 			switch v.File {
 			case "gaps.zvhd2", "gaps-fullindex.zvhd2", "small.zvhd2", "twoseg.zvhd2":
-				require.Zero(t, rep.Recompressed, "payloads by the vendor are canonical")
+				require.Zero(t, rep.StoredBlocks-rep.Levels.Kept, "payloads by the vendor are canonical")
 			case "gaps-zlib.zvhd2", "gaps.zvhd":
-				require.Zero(t, rep.Carried)
+				require.Zero(t, rep.Levels.Kept)
 			}
 			again, _ := optimized(t, out)
 			require.True(t, bytes.Equal(out, again), "canonical stays as it is")
 			_, rep = optimized(t, out, zvhd2.WithLevel(zvhd2.LevelFastest))
-			require.Zero(t, rep.Carried)
+			require.Zero(t, rep.Levels.Kept)
 		})
 	}
 }
@@ -58,10 +58,10 @@ func TestOptimizeDropsZerosAndWaste(t *testing.T) {
 	file := b.build(t, d)
 	out, rep := optimized(t, file)
 	require.EqualValues(t, 1, rep.DroppedZeros)
-	require.EqualValues(t, 3, rep.Recompressed)
+	require.EqualValues(t, 3, rep.StoredBlocks-rep.Levels.Kept)
 	require.Equal(t, []string{
 		"stale checksum after the records renewed", "blocks put in ascending order", "32768 bytes between the records dropped",
-		"3 blocks compressed anew (3 default)", "1 stored blocks of zeros dropped",
+		"3 blocks recompressed (3 default)", "1 stored blocks of zeros dropped",
 	}, rep.Changes)
 	checkContainer(t, out, d.size, [16]byte{}, 0, uint64(d.size/512/17/4)<<16|4<<8|17)
 	want := content(t, d, d.size)
@@ -99,7 +99,7 @@ func TestRecoverCutAnywhere(t *testing.T) {
 				}
 			}
 			require.Empty(t, rep.Lost)
-			if rep.CutOff && next < 11 {
+			if rep.Truncated && next < 11 {
 				require.Equal(t, []zvhd2.BlockRange{{First: next, Last: 10}}, rep.Doubtful)
 			} else {
 				require.True(t, rep.Complete())

@@ -10,17 +10,43 @@ import (
 )
 
 // Option changes how a function of this package works. One type serves all
-// functions; each option says which of them heed it.
+// functions, and each function says which options it uses; any other is an error
+// that matches [fs.ErrInvalid], as a value out of range is.
 type Option func(*options) error
 
 type options struct {
-	level     Level // 0: not asked for
+	accepted  optionSet
+	level     Level // 0: not given
 	workers   int
 	uuid      *[16]byte
 	timestamp *time.Time
 	progress  func(Progress)
 	cacheSize int64
-	against   *source
+	maxDisk   int64
+	reference *source
+}
+
+// optionSet is the options that a function uses.
+type optionSet uint
+
+const (
+	optLevel optionSet = 1 << iota
+	optWorkers
+	optIdentity
+	optProgress
+	optCacheSize
+	optMaxDiskSize
+	optReference
+
+	optsEncode = optLevel | optWorkers | optIdentity | optProgress
+)
+
+// use returns an error if the function at hand has no use for an option.
+func (o *options) use(opt optionSet, name string) error {
+	if o.accepted&opt == 0 {
+		return invalid("%s has no effect here", name)
+	}
+	return nil
 }
 
 // Level selects how hard the compressor tries.
@@ -57,30 +83,36 @@ func ParseLevel(name string) (Level, error) {
 			return l, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: level %q: want fastest, default, better, best or auto", ErrOption, name)
+	return 0, invalid("level %q: want fastest, default, better, best or auto", name)
 }
 
 // WithLevel sets the compression level, [LevelFastest] to [LevelBest] or
 // [LevelAuto]. The default is [LevelDefault]. For [Optimize] and [Recover] giving
-// a level, any level, means that every block is compressed anew; without it payloads that
-// are canonical already are carried over.
+// a level, any level, means that every block is recompressed; without it payloads
+// that are canonical already are kept.
 func WithLevel(l Level) Option {
 	return func(o *options) error {
+		if err := o.use(optLevel, "WithLevel"); err != nil {
+			return err
+		}
 		if l < LevelFastest || l > LevelAuto {
-			return fmt.Errorf("%w: level %d", ErrOption, int(l))
+			return invalid("level %d", int(l))
 		}
 		o.level = l
 		return nil
 	}
 }
 
-// WithWorkers sets the number of blocks that are worked on at once, 1 to 1024.
-// The default is the number of processors Go uses. Memory grows by about
-// 10 MiB with each. It never changes the output.
+// WithWorkers sets the number of blocks that are processed at once, 1 to 1024.
+// The default is GOMAXPROCS. Each takes about 10 MiB of memory; of a file to be
+// read, no more run than its length justifies. It never changes the output.
 func WithWorkers(n int) Option {
 	return func(o *options) error {
+		if err := o.use(optWorkers, "WithWorkers"); err != nil {
+			return err
+		}
 		if n < 1 || n > 1024 {
-			return fmt.Errorf("%w: %d workers: want 1 to 1024", ErrOption, n)
+			return invalid("%d workers: want 1 to 1024", n)
 		}
 		o.workers = n
 		return nil
@@ -91,6 +123,9 @@ func WithWorkers(n int) Option {
 // a random one (version 4); [Optimize] and [Recover] keep that of the input.
 func WithUUID(id [16]byte) Option {
 	return func(o *options) error {
+		if err := o.use(optIdentity, "WithUUID"); err != nil {
+			return err
+		}
 		o.uuid = &id
 		return nil
 	}
@@ -101,53 +136,86 @@ func WithUUID(id [16]byte) Option {
 // [Recover] keep that of the input.
 func WithTimestamp(t time.Time) Option {
 	return func(o *options) error {
+		if err := o.use(optIdentity, "WithTimestamp"); err != nil {
+			return err
+		}
 		if s := t.Unix() - epoch.Unix(); s < 0 || s > math.MaxUint32 {
-			return fmt.Errorf("%w: timestamp %s: want the years 2000 to 2135", ErrOption, t.UTC().Format(time.RFC3339))
+			return invalid("timestamp %s: want the years 2000 to 2135", t.UTC().Format(time.RFC3339))
 		}
 		o.timestamp = &t
 		return nil
 	}
 }
 
-// WithProgress has f called about ten times a second while a function of this
-// package runs and once more at its end. Calls do not overlap. The default,
+// WithProgress makes a function of this package call f about ten times a second
+// while it runs and once more at its end. Calls do not overlap. The default,
 // nil, reports nothing.
 func WithProgress(f func(Progress)) Option {
 	return func(o *options) error {
+		if err := o.use(optProgress, "WithProgress"); err != nil {
+			return err
+		}
 		o.progress = f
 		return nil
 	}
 }
 
 // WithCacheSize bounds the decoded blocks that a [Reader] keeps, in bytes, 0
-// to 64 GiB. Fewer bytes than one block keep none. The default is 16 MiB.
+// to 64 GiB; one block is kept whatever the limit. The default is 16 MiB.
 func WithCacheSize(n int64) Option {
 	return func(o *options) error {
+		if err := o.use(optCacheSize, "WithCacheSize"); err != nil {
+			return err
+		}
 		if n < 0 || n > 64<<30 {
-			return fmt.Errorf("%w: cache of %d bytes: want 0 to 64 GiB", ErrOption, n)
+			return invalid("cache of %d bytes: want 0 to 64 GiB", n)
 		}
 		o.cacheSize = n
 		return nil
 	}
 }
 
-// WithAgainst makes [Verify] compare the container with the disk of size bytes
-// in r too, which may know its holes as the source of [Encode] may. The default
-// compares with nothing.
-func WithAgainst(r io.ReaderAt, size int64) Option {
+// WithReference makes [Verify] compare the disk in the container with the disk of
+// size bytes in r too, which may know its holes as the source of [Encode] may. By
+// default nothing is compared.
+func WithReference(r io.ReaderAt, size int64) Option {
 	return func(o *options) error {
-		if size <= 0 || size > MaxDiskSize {
-			return fmt.Errorf("%w: comparison with %d bytes", ErrOption, size)
+		if err := o.use(optReference, "WithReference"); err != nil {
+			return err
 		}
-		o.against = newSource(r, size)
+		src, err := newSource(r, size)
+		o.reference = src
+		return err
+	}
+}
+
+// WithMaxDiskSize sets the largest disk that is decoded, in bytes, 1 to
+// [MaxDiskSize]. A small file can claim a large disk, all of which would be
+// written; a larger one is an [ErrUnsupported]. The default is 1 TiB, the largest
+// disk that the cloud takes.
+func WithMaxDiskSize(n int64) Option {
+	return func(o *options) error {
+		if err := o.use(optMaxDiskSize, "WithMaxDiskSize"); err != nil {
+			return err
+		}
+		if n < 1 || n > MaxDiskSize {
+			return invalid("disk limit of %d bytes: want 1 byte to 64 TiB", n)
+		}
+		o.maxDisk = n
 		return nil
 	}
 }
 
-const defaultCacheSize = 16 << 20
+const (
+	defaultCacheSize = 16 << 20
+	defaultMaxDisk   = 1 << 40
+)
 
-func newOptions(opts []Option) (*options, error) {
-	o := &options{workers: runtime.GOMAXPROCS(0), cacheSize: defaultCacheSize}
+// newOptions applies opts for a function that uses the accepted ones.
+func newOptions(opts []Option, accepted optionSet) (*options, error) {
+	o := &options{
+		accepted: accepted, workers: runtime.GOMAXPROCS(0), cacheSize: defaultCacheSize, maxDisk: defaultMaxDisk,
+	}
 	for _, opt := range opts {
 		if err := opt(o); err != nil {
 			return nil, err
@@ -156,7 +224,27 @@ func newOptions(opts []Option) (*options, error) {
 	return o, nil
 }
 
-// levelOrDefault is the level to compress at.
+// minBuffers is what block buffers may take whatever the length of the file, in
+// bytes.
+const minBuffers = 64 << 20
+
+// workersFor returns how many workers a file deserves that has n blocks of
+// blockSize bytes stored in size bytes. Each has buffers of two blocks or so, of
+// which a small file may claim that they are large.
+func (o *options) workersFor(n, blockSize, size int64) int {
+	most := max(4*size, minBuffers) / (2 * blockSize)
+	return int(max(1, min(int64(o.workers), n, most)))
+}
+
+// checkDisk returns an error for a disk that is too large to be decoded.
+func (o *options) checkDisk(f *footer) error {
+	if f.origSize > o.maxDisk {
+		return format.Unsupported(offOrigSize, "orig_size", "the disk has %d bytes, the limit is %d", f.origSize, o.maxDisk)
+	}
+	return nil
+}
+
+// levelOrDefault returns the level to compress at.
 func (o *options) levelOrDefault() Level {
 	if o.level == 0 {
 		return LevelDefault
@@ -164,8 +252,8 @@ func (o *options) levelOrDefault() Level {
 	return o.level
 }
 
-// identity returns what the options say about identity, else that of like,
-// else a new one.
+// identity returns the identity that the options give, else that of like, else a
+// new one.
 func (o *options) identity(like *footer) (uuid [16]byte, stamp uint32) {
 	switch {
 	case o.uuid != nil:

@@ -2,99 +2,109 @@ package zvhd2
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// slot is one block on its way through a pipeline. Slots are made once and go
-// round, so a run allocates no more than its depth, whatever the disk's size.
-type slot struct {
-	block int64
-	buf   []byte // kept with the slot: what the worker made
-	in    []byte // kept with the slot: what the producer hands in, if it hands in data
-	out   []byte // the worker's result; nil: a zero block
-	index int    // for the producer to tell the worker something
-	tag   int    // for the worker to tell the consumer something
-	err   error
-	done  chan struct{}
-}
-
-// pipeline runs blocks through workers and hands the results on in the order
-// in which they were produced.
-type pipeline struct {
+// pipeline runs jobs of type T through workers and hands the results on in the
+// order in which they were produced. Jobs are made once and recycled, so a run
+// allocates no more than its depth, whatever the disk's size.
+type pipeline[T any] struct {
 	workers int
-	depth   int                                           // blocks between producer and consumer
-	produce func(emit func(fill func(*slot)) error) error // in one goroutine
-	work    func(worker int, s *slot) error               // concurrently
-	consume func(s *slot) error                           // in order, in one goroutine
-	observe func(wait, busy time.Duration)                // may be nil: how long consume waited for a block, and took for it
+	produce func(emit func(fill func(*T)) error) error // in one goroutine
+	work    func(worker int, job *T) error             // concurrently; nil: nothing to do
+	consume func(job *T) error                         // in order, in one goroutine
+	observe func(wait, busy time.Duration)             // may be nil: how long consume waited for a job, and took for it
 }
 
-// depthFor lets each worker have one block at hand, one finished and one in
-// the making; more only costs memory.
-func depthFor(workers int) int { return 2*workers + 1 }
+// slot carries a job.
+type slot[T any] struct {
+	job  T
+	err  error
+	done chan struct{}
+}
 
-func (p *pipeline) run(ctx context.Context) error {
+// pipelineDepth lets each worker have one block at hand, one finished and one in
+// progress; more only costs memory.
+func pipelineDepth(workers int) int { return 2*workers + 1 }
+
+// run returns when everything is consumed, or something failed, or ctx ended. In
+// the last two cases it waits for consume, which may be writing, and not for
+// produce and work: a read that blocks is abandoned, and whatever it returns is
+// dropped.
+func (p *pipeline[T]) run(ctx context.Context) error {
 	parent := ctx
-	g, ctx := errgroup.WithContext(ctx)
-	free := make(chan *slot, p.depth)
-	order := make(chan *slot, p.depth)
-	jobs := make(chan *slot, p.depth)
-	for range p.depth {
-		free <- &slot{done: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	depth := pipelineDepth(p.workers)
+	free, order, jobs := make(chan *slot[T], depth), make(chan *slot[T], depth), make(chan *slot[T], depth)
+	for range depth {
+		free <- &slot[T]{done: make(chan struct{}, 1)}
 	}
-	g.Go(func() error {
-		defer close(jobs)
+	go func() {
 		defer close(order)
-		return p.produce(func(fill func(*slot)) error {
+		defer close(jobs)
+		err := p.produce(func(fill func(*T)) error {
 			select {
 			case s := <-free:
-				s.out, s.tag, s.err = nil, 0, nil
-				fill(s)
-				order <- s // never blocks: order and jobs hold every slot
+				s.err = nil
+				fill(&s.job)
+				order <- s // never blocks: order and jobs have room for every slot
 				jobs <- s
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		})
-	})
+		if err != nil {
+			cancel(err)
+		}
+	}()
 	for i := range p.workers {
-		g.Go(func() error {
+		go func() {
 			for s := range jobs {
-				if ctx.Err() == nil {
-					s.err = p.work(i, s)
+				if ctx.Err() == nil && p.work != nil {
+					s.err = p.work(i, &s.job)
 				}
 				s.done <- struct{}{}
 			}
-			return nil
-		})
+		}()
 	}
-	g.Go(func() error { return p.drain(ctx, order, free) })
-	err := g.Wait()
-	if cerr := parent.Err(); cerr != nil {
+	err := p.drain(ctx, order, free)
+	if parent.Err() != nil {
 		return context.Cause(parent)
 	}
 	return err
 }
 
-func (p *pipeline) drain(ctx context.Context, order <-chan *slot, free chan<- *slot) error {
+func (p *pipeline[T]) drain(ctx context.Context, order <-chan *slot[T], free chan<- *slot[T]) error {
 	idle := time.Now()
-	for s := range order {
+	for {
+		var s *slot[T]
+		var more bool
+		select {
+		case s, more = <-order:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if !more {
+			return context.Cause(ctx) // nil unless produce failed
+		}
 		select {
 		case <-s.done:
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		if s.err != nil {
 			return s.err
 		}
 		ready := time.Now()
-		if err := p.consume(s); err != nil {
+		if err := p.consume(&s.job); err != nil {
 			return err
 		}
 		free <- s
@@ -103,19 +113,31 @@ func (p *pipeline) drain(ctx context.Context, order <-chan *slot, free chan<- *s
 		}
 		idle = time.Now()
 	}
-	return nil
 }
 
-// forEach runs work over the blocks that produce emits, in no order.
-func forEach(ctx context.Context, workers int, produce func(emit func(block int64) error) error, work func(worker int, block int64) error) error {
+// forEach runs work over the values that produce emits, in no order. When
+// something failed or ctx ended, it returns at once: whatever is in progress then
+// is abandoned, see [gate].
+func forEach[T any](ctx context.Context, workers int, produce func(emit func(T) error) error, work func(worker int, v T) error) error {
 	parent := ctx
-	g, ctx := errgroup.WithContext(ctx)
-	jobs := make(chan int64)
-	g.Go(func() error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	jobs := make(chan T)
+	var g errgroup.Group
+	run := func(f func() error) {
+		g.Go(func() error {
+			err := f()
+			if err != nil {
+				cancel(err)
+			}
+			return err
+		})
+	}
+	run(func() error {
 		defer close(jobs)
-		return produce(func(block int64) error {
+		return produce(func(v T) error {
 			select {
-			case jobs <- block:
+			case jobs <- v:
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -123,18 +145,74 @@ func forEach(ctx context.Context, workers int, produce func(emit func(block int6
 		})
 	})
 	for i := range workers {
-		g.Go(func() error {
-			for block := range jobs {
-				if err := work(i, block); err != nil {
+		run(func() error {
+			for v := range jobs {
+				if err := work(i, v); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	err := g.Wait()
+	done := make(chan error, 1)
+	go func() { done <- g.Wait() }()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
 	if parent.Err() != nil {
 		return context.Cause(parent)
 	}
 	return err
+}
+
+// await returns what f returns, or the cause of ctx as soon as that ends: then f
+// is abandoned, since a read in it may block for ever. So f must not write to
+// anything of the caller's but through a gate.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		val T
+		err error
+	}
+	var none T
+	if ctx.Err() != nil {
+		return none, context.Cause(ctx)
+	}
+	done := make(chan result, 1)
+	go func() {
+		val, err := f()
+		done <- result{val, err}
+	}()
+	select {
+	case r := <-done:
+		return r.val, r.err
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+}
+
+// gate is what abandoned goroutines have to pass before they touch something of
+// the caller's.
+type gate struct {
+	mu     sync.RWMutex // held for reading while somebody is inside
+	closed bool
+}
+
+// pass calls f unless the gate is closed.
+func (g *gate) pass(f func() error) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.closed {
+		return context.Canceled
+	}
+	return f()
+}
+
+// close lets nobody in any more and waits for those inside.
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
 }

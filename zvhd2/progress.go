@@ -6,34 +6,33 @@ import (
 	"time"
 )
 
-// Progress is how far a function has come.
+// Progress says how far a function has come.
 type Progress struct {
-	Done    int64 // bytes of the disk dealt with
+	Done    int64 // bytes of the disk processed
 	Total   int64 // bytes of the disk
 	Data    int64 // of Done, bytes in stored blocks
 	Skipped int64 // of Done, bytes in holes and zero blocks
 	Written int64 // bytes written to the output
 }
 
-// meter counts; a goroutine of its own reports.
+// meter counts; a goroutine of its own reports. Who counts may outlive it.
 type meter struct {
 	data, skipped, written atomic.Int64
-	total                  int64
+	total                  atomic.Int64
 	stop                   func()
 }
 
 // startMeter starts reporting to f, which may be nil. The caller calls stop,
 // which makes the final report.
 func startMeter(total int64, f func(Progress)) *meter {
-	m := &meter{total: total, stop: func() {}}
+	m := &meter{stop: func() {}}
+	m.total.Store(total)
 	if f == nil {
 		return m
 	}
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
+	wg.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -45,13 +44,13 @@ func startMeter(total int64, f func(Progress)) *meter {
 				return
 			}
 		}
-	}()
+	})
 	m.stop = func() { close(quit); wg.Wait() }
 	return m
 }
 
 func (m *meter) snapshot() Progress {
-	p := Progress{Total: m.total, Data: m.data.Load(), Skipped: m.skipped.Load(), Written: m.written.Load()}
+	p := Progress{Total: m.total.Load(), Data: m.data.Load(), Skipped: m.skipped.Load(), Written: m.written.Load()}
 	p.Done = min(p.Data+p.Skipped, p.Total)
 	return p
 }

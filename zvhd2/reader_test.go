@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -123,7 +124,7 @@ func TestOpen(t *testing.T) {
 	_, err = zvhd2.Open(name + ".no")
 	require.ErrorIs(t, err, os.ErrNotExist)
 	_, err = zvhd2.Open(t.TempDir())
-	require.ErrorIs(t, err, zvhd2.ErrFormat)
+	require.ErrorIs(t, err, fs.ErrInvalid)
 	require.NoError(t, os.WriteFile(name, nil, 0o600))
 	_, err = zvhd2.Open(name)
 	require.ErrorIs(t, err, zvhd2.ErrTruncated)
@@ -294,7 +295,7 @@ func testForeign(t *testing.T, name string, b builder) {
 	require.True(t, bytes.Equal(want, content(t, r, d.size)), "%s, block size %d, full %v", name, b.block, b.full)
 
 	ctx := context.Background()
-	rep, err := zvhd2.Verify(ctx, bytes.NewReader(file), int64(len(file)), zvhd2.WithAgainst(d, d.size))
+	rep, err := zvhd2.Verify(ctx, bytes.NewReader(file), int64(len(file)), zvhd2.WithReference(d, d.size))
 	require.NoError(t, err)
 	require.Empty(t, rep.Problems)
 	require.Len(t, rep.Notes, 1, "the stale checksum")
@@ -330,7 +331,7 @@ func TestReaderPayloadBounds(t *testing.T) {
 		b.size, b.block = d.size, 2*mib
 		r := open(t, b.build(t, d))
 		_, err := r.ReadAt(make([]byte, 10), 2*mib)
-		require.ErrorIs(t, err, zvhd2.ErrPayload, name)
+		require.ErrorIs(t, err, zvhd2.ErrDamaged, name)
 		var fe *zvhd2.FormatError
 		require.ErrorAs(t, err, &fe)
 		require.EqualValues(t, 1, fe.Block)

@@ -10,7 +10,6 @@ type span struct{ start, end int64 }
 
 // scanned is what a walk over the records of a file finds without its index.
 type scanned struct {
-	view    *Reader // reads records by the entries found
 	entries []entry // ascending block number, each block once
 	damage  []span  // ranges in the data that are no records, ascending
 	eod     int64   // offset of the end of data, -1 if not found
@@ -21,53 +20,53 @@ type scanned struct {
 // and none does, it looks for the next on the pages that follow. It reads one
 // page a record and keeps one entry for it, so memory stays far below the
 // file's size.
-func scan(ctx context.Context, r *Reader, f *footer) (*scanned, error) {
+func scan(ctx context.Context, f file, foot *footer) (*scanned, error) {
 	sc := &scanned{eod: -1}
 	page := make([]byte, pageSize)
 	pos := int64(pageSize)
-	for pos+pageSize <= r.size && sc.eod < 0 {
+	for pos+pageSize <= f.size && sc.eod < 0 {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err := r.readFull(page, pos, "record"); err != nil {
+		if err := f.readFull(page, pos, "record"); err != nil {
 			return nil, err
 		}
-		e, ok, err := scanRecord(r, f, page, pos)
+		e, err := scanRecord(f, foot, page, pos)
 		switch {
-		case err != nil:
-			return nil, err
-		case ok:
+		case err == nil:
 			sc.entries = append(sc.entries, e)
 			pos += e.length
-		case isEndOfData(f, page, pos):
+		case asFormatError(err) == nil:
+			return nil, err
+		case isEndOfData(foot, page, pos):
 			sc.eod = pos
 		default:
 			sc.addDamage(pos, pos+pageSize)
 			pos += pageSize
 		}
 	}
-	if sc.eod < 0 && pos < r.size {
-		sc.addDamage(pos, r.size)
+	if sc.eod < 0 && pos < f.size {
+		sc.addDamage(pos, f.size)
 	}
-	sc.finish(r, f)
+	sc.sort()
 	return sc, nil
 }
 
-// scanRecord looks for a whole record at pos, whose first page is at hand.
-func scanRecord(r *Reader, f *footer, page []byte, pos int64) (entry, bool, error) {
-	h, err := parseRecordHead(page, pos)
-	if err != nil || h.block >= f.maxBlk || h.payload == 0 || h.payload > f.maxPayload() {
-		return entry{}, false, nil
+// scanRecord checks for a whole record at pos, whose first page is at hand.
+func scanRecord(f file, foot *footer, page []byte, pos int64) (entry, error) {
+	h, err := parseRecordHeader(page, pos, foot)
+	if err != nil {
+		return entry{}, err
 	}
-	e := entry{block: h.block, offset: pos, length: recordSize(h.payload)}
-	if pos+e.length > r.size {
-		return entry{}, false, nil
+	e := h.entry()
+	if pos+e.length > f.size {
+		return entry{}, format.Truncated(f.size, "record", "%d of %d bytes", f.size-pos, e.length).InBlock(h.block)
 	}
-	var end [recordTrailer]byte
-	if err := r.readFull(end[:], pos+e.length-recordTrailer, "record"); err != nil {
-		return entry{}, false, err
+	end := make([]byte, len(recordPostfix))
+	if err := f.readFull(end, pos+e.length-int64(len(end)), "record"); err != nil {
+		return entry{}, err
 	}
-	return e, string(end[:]) == recordEnd, nil
+	return e, h.checkPostfix(end)
 }
 
 func isEndOfData(f *footer, page []byte, pos int64) bool {
@@ -83,10 +82,10 @@ func (sc *scanned) addDamage(start, end int64) {
 	sc.damage = append(sc.damage, span{start, end})
 }
 
-// finish sorts what was found and prepares reading it. Of two records of one
-// block the later one counts.
-func (sc *scanned) finish(r *Reader, f *footer) {
-	slices.SortStableFunc(sc.entries, func(a, b entry) int { return int(a.block - b.block) })
+// sort puts the entries in ascending order. Of two records of one block the later
+// one counts.
+func (sc *scanned) sort() {
+	slices.SortStableFunc(sc.entries, byBlock)
 	kept := sc.entries[:0]
 	for _, e := range sc.entries {
 		if n := len(kept); n > 0 && kept[n-1].block == e.block {
@@ -96,9 +95,13 @@ func (sc *scanned) finish(r *Reader, f *footer) {
 		kept = append(kept, e)
 	}
 	sc.entries = kept
-	bits := make([]byte, ceilDiv(f.maxBlk, 64)*8)
-	for _, e := range kept {
-		bits[e.block/8] |= 1 << (e.block % 8)
+}
+
+// findEntry returns the entry of a block in a list that ascends by block.
+func findEntry(list []entry, block int64) (entry, bool) {
+	i, ok := slices.BinarySearchFunc(list, entry{block: block}, byBlock)
+	if !ok {
+		return entry{}, false
 	}
-	sc.view = &Reader{ra: r.ra, size: r.size, foot: f, bitmap: newBitset(bits)}
+	return list[i], true
 }

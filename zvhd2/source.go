@@ -4,55 +4,44 @@ import (
 	"errors"
 	"fmt"
 	"io"
-)
 
-// dataFinder is the optional upgrade of a source that knows its holes.
-//
-// NextData returns the first range of data [start, end) with end > off,
-// clipped so that off <= start < end <= size, or io.EOF when no data follows
-// off. Everything outside such ranges reads as zeros. It must be safe for
-// concurrent use.
-type dataFinder interface {
-	NextData(off int64) (start, end int64, err error)
-}
+	"github.com/fastimage/fastimage/internal/sparse"
+)
 
 // source reads blocks of a disk and leaves its holes alone.
 type source struct {
 	r     io.ReaderAt
-	find  dataFinder // nil: all is data
+	find  sparse.Finder // nil: everything is data
 	size  int64
 	block int64 // bytes of a block
 }
 
-func newSource(r io.ReaderAt, size int64) *source {
-	find, _ := r.(dataFinder)
-	return &source{r: r, find: find, size: size, block: BlockSize}
+func newSource(r io.ReaderAt, size int64) (*source, error) {
+	if r == nil {
+		return nil, invalid("no disk to read")
+	}
+	if err := checkDiskSize(size); err != nil {
+		return nil, err
+	}
+	return &source{r: r, find: sparse.Of(r), size: size, block: BlockSize}, nil
 }
 
-// nextData is find.NextData with its contract enforced, so that a source that
-// breaks it cannot make a caller loop for ever.
+func checkDiskSize(size int64) error {
+	if size <= 0 || size > MaxDiskSize {
+		return invalid("disk of %d bytes: want 1 byte to 64 TiB", size)
+	}
+	return nil
+}
+
 func (s *source) nextData(off int64) (start, end int64, err error) {
-	if off >= s.size {
-		return 0, 0, io.EOF
+	start, end, err = sparse.NextData(s.find, off, s.size)
+	if errors.Is(err, sparse.ErrContract) {
+		return 0, 0, fmt.Errorf("%w: %w", ErrSource, err)
 	}
-	if s.find == nil {
-		return off, s.size, nil
-	}
-	start, end, err = s.find.NextData(off)
-	if errors.Is(err, io.EOF) {
-		return 0, 0, io.EOF
-	}
-	if err != nil {
+	if err != nil && err != io.EOF {
 		return 0, 0, fmt.Errorf("zvhd2: find data at offset %d: %w", off, err)
 	}
-	start, end = max(start, off), min(end, s.size)
-	if start >= s.size {
-		return 0, 0, io.EOF
-	}
-	if end <= start {
-		return 0, 0, fmt.Errorf("%w: NextData(%d) returned [%d, %d)", ErrSource, off, start, end)
-	}
-	return start, end, nil
+	return start, end, err
 }
 
 // blocks calls emit for each block that has data, in ascending order.
@@ -127,7 +116,7 @@ func (s *source) readData(block int64, buf []byte) (bool, error) {
 			return false, err
 		}
 		pos = start + int64(len(chunk))
-		if !isZero(chunk) {
+		if !sparse.IsZero(chunk) {
 			copy(buf[start:], chunk)
 			clear(buf[:start])
 			return true, s.fill(block, pos, buf)

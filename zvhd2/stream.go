@@ -12,26 +12,34 @@ import (
 // StreamReader reads the blocks of a ZVHD or ZVHD2 file in sequence, from a
 // pipe if need be. It is the only way to read ZVHD, each of whose blocks needs
 // all before it. It is not safe for concurrent use.
+//
+// Next, Decode and DecodeStream consume it: Decode and DecodeStream work once,
+// and only before Next.
 type StreamReader struct {
-	r    io.Reader
-	off  int64 // in the file
-	foot *footer
-	last int64 // the block read last
-	dec  *decoder
-	rec  bytes.Buffer
-	out  []byte
-	err  error // sticky
+	r        io.Reader
+	off      int64 // in the file
+	foot     *footer
+	consumed bool  // a block has been asked for
+	last     int64 // the block read last
+	exp      *expander
+	rec      bytes.Buffer // the record read last
+	head     recordHeader // of it
+	out      []byte
+	err      error // sticky
 
 	// ZVHD: one zlib stream through all payloads.
 	zlib io.ReadCloser
 	feed bytes.Reader // what of the payloads is left to read
 }
 
-// NewStreamReader reads the header of a ZVHD or ZVHD2 file. No option applies
-// to it so far.
+// NewStreamReader reads the header of a ZVHD or ZVHD2 file. It uses no options
+// so far.
 func NewStreamReader(r io.Reader, opts ...Option) (*StreamReader, error) {
-	if _, err := newOptions(opts); err != nil {
+	if _, err := newOptions(opts, 0); err != nil {
 		return nil, err
+	}
+	if r == nil {
+		return nil, invalid("no file")
 	}
 	s := &StreamReader{r: r, last: -1}
 	if err := s.fill(pageSize, "header"); err != nil {
@@ -42,31 +50,20 @@ func NewStreamReader(r io.Reader, opts ...Option) (*StreamReader, error) {
 		return nil, err
 	}
 	if !s.foot.zvhd {
-		s.dec, err = newDecoder(s.foot.method)
+		s.exp, err = newExpander(s.foot.method)
 	}
 	return s, err
 }
 
 // Format returns "zvhd" or "zvhd2".
-func (s *StreamReader) Format() string {
-	if s.foot.zvhd {
-		return "zvhd"
-	}
-	return "zvhd2"
-}
+func (s *StreamReader) Format() string { return s.foot.name() }
 
 // Size returns the bytes of the disk.
 func (s *StreamReader) Size() int64 { return s.foot.origSize }
 
-// Info returns what the header says; the sizes and counts that only stand at
+// Info returns what the header says; the sizes and counts that are only known at
 // the end of a file are zero.
-func (s *StreamReader) Info() Info {
-	f := s.foot
-	return Info{
-		Size: f.origSize, VirtualSize: f.currSize, BlockSize: f.blockSize, Blocks: f.maxBlk,
-		Compression: f.compression(), FullIndex: f.fullIndex, UUID: f.uuid, Created: f.created(),
-	}
-}
+func (s *StreamReader) Info() Info { return s.foot.info() }
 
 // Next returns the next stored block and its data, which is valid until the
 // next call and always a whole block long. It returns io.EOF at the end of the
@@ -75,55 +72,50 @@ func (s *StreamReader) Next() (Block, []byte, error) {
 	if s.err != nil {
 		return Block{}, nil, s.err
 	}
-	b, err := s.next()
+	s.consumed = true
+	e, err := s.next()
 	if err != nil {
 		s.err = err
 		return Block{}, nil, err
 	}
-	return b, s.out, nil
+	return s.foot.block(e), s.out, nil
 }
 
-func (s *StreamReader) next() (Block, error) {
+func (s *StreamReader) next() (entry, error) {
 	start := s.off
 	s.rec.Reset()
 	if err := s.fill(pageSize, "record"); err != nil {
-		return Block{}, err
+		if fe := asFormatError(err); fe != nil && s.off == pageSize {
+			err = format.Truncated(pageSize, "file", "%s", neverWritten)
+		}
+		return entry{}, err
 	}
 	if zvhd, err := parseCookie(s.rec.Bytes(), start); err == nil && zvhd == s.foot.zvhd {
-		return Block{}, s.endOfData(start)
+		return entry{}, s.endOfData(start)
 	}
-	h, err := parseRecordHead(s.rec.Bytes(), start)
+	h, err := parseRecordHeader(s.rec.Bytes(), start, s.foot)
 	if err != nil {
-		return Block{}, err
+		return entry{}, err
 	}
-	if h.block <= s.last || h.block >= s.foot.maxBlk {
-		return Block{}, blockErr(h.block, start+16, "record.block_number", ErrFormat,
-			"follows block %d on a disk of %d blocks", s.last, s.foot.maxBlk)
+	if h.block <= s.last {
+		return entry{}, format.Damaged(start+recordOffBlock, "record.block_number", "follows block %d", s.last).InBlock(h.block)
 	}
-	if h.payload == 0 || h.payload > s.foot.maxPayload() {
-		return Block{}, blockErr(h.block, start+12, "record.payload_size", ErrFormat, "is %d", h.payload)
+	e := h.entry()
+	if err := s.fill(e.length-pageSize, "record"); err != nil {
+		return entry{}, inBlock(err, h.block)
 	}
-	size := recordSize(h.payload)
-	if err := s.fill(size-pageSize, "record"); err != nil {
-		return Block{}, err
-	}
-	rec := s.rec.Bytes()
-	if string(rec[size-recordTrailer:]) != recordEnd {
-		return Block{}, blockErr(h.block, start+size-recordTrailer, "record.postfix", ErrFormat, "is %q", rec[size-recordTrailer:])
+	if err := h.checkPostfix(s.rec.Bytes()); err != nil {
+		return entry{}, err
 	}
 	if s.out == nil {
 		s.out = make([]byte, s.foot.blockSize)
 	}
-	e := entry{block: h.block, offset: start, length: size}
-	if err := expandErr(s.expand(rec[recordHeader:recordHeader+h.payload]), e); err != nil {
-		return Block{}, err
+	_, payload, _ := h.parts(s.rec.Bytes())
+	if err := payloadError(s.expand(payload), e); err != nil {
+		return entry{}, err
 	}
-	s.last = h.block
-	off := h.block * s.foot.blockSize
-	return Block{
-		Number: h.block, Offset: off, Length: min(s.foot.blockSize, s.foot.origSize-off),
-		FileOffset: start, FileLength: size,
-	}, nil
+	s.last, s.head = h.block, h
+	return e, nil
 }
 
 // endOfData checks the structure that ends the records. The vendor's tool
@@ -145,7 +137,7 @@ func (s *StreamReader) fill(n int64, what string) error {
 	got, err := io.CopyN(&s.rec, s.r, n)
 	s.off += got
 	if err == io.EOF {
-		return fieldErr(s.off, what, ErrTruncated, "%d of %d bytes", got, n)
+		return format.Truncated(s.off, what, "%d of %d bytes", got, n)
 	}
 	if err != nil {
 		return fmt.Errorf("zvhd2: read %s at offset %d: %w", what, s.off, err)
@@ -159,7 +151,7 @@ const maxLeft = 64
 
 func (s *StreamReader) expand(payload []byte) error {
 	if !s.foot.zvhd {
-		return s.dec.expand(s.out, payload)
+		return s.exp.expand(s.out, payload)
 	}
 	if left := s.feed.Len(); left > 0 {
 		rest := make([]byte, left, left+len(payload))
@@ -179,15 +171,19 @@ func (s *StreamReader) expand(payload []byte) error {
 	if s.feed.Len() > maxLeft {
 		return errSize
 	}
-	// The buffer behind the feed is reused by the next record.
+	// The feed reads from a buffer that the next record reuses.
 	s.feed.Reset(bytes.Clone(payload[len(payload)-s.feed.Len():]))
 	return nil
 }
 
-// Decode unpacks the rest of the disk to w, with holes as the function
-// [Decode] makes them. It must be called before Next. It heeds [WithProgress].
+// Decode writes the disk to w, with holes as [Reader.Decode] makes them. It must
+// be called before Next; otherwise it returns [ErrConsumed] and writes nothing.
+// When ctx ends it returns as soon as a write in progress has ended, even while
+// the file is blocked; the StreamReader is of no use then.
+//
+// Decode uses [WithMaxDiskSize] and [WithProgress].
 func (s *StreamReader) Decode(ctx context.Context, w io.WriterAt, opts ...Option) error {
-	o, err := newOptions(opts)
+	o, err := s.decodeOptions(opts)
 	if err != nil {
 		return err
 	}
@@ -197,54 +193,80 @@ func (s *StreamReader) Decode(ctx context.Context, w io.WriterAt, opts ...Option
 	}
 	defer t.meter.stop()
 	next := int64(0)
-	gap := func(end int64) error {
+	zerosTo := func(end int64) error {
 		for ; next < end; next++ {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			if t.sparse {
-				t.meter.skipped.Add(t.length(next))
+				t.meter.skipped.Add(t.foot.blockLen(next))
 			} else if err := t.writeZeros(next); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	err = s.each(ctx, func(block int64, data []byte) error {
-		if err := gap(block); err != nil {
+	err = s.decode(ctx, func(j *decodeJob) error {
+		if err := zerosTo(j.block); err != nil {
 			return err
 		}
-		next = block + 1
-		return t.writeBlock(block, data)
+		next = j.block + 1
+		return t.writeBlock(j.block, j.data)
 	})
 	if err != nil {
 		return err
 	}
-	return gap(s.foot.maxBlk)
+	return zerosTo(s.foot.maxBlk)
 }
 
-// DecodeTo unpacks the disk to w in sequence, zeros included. It must be
-// called before Next. It heeds [WithProgress].
-func (s *StreamReader) DecodeTo(ctx context.Context, w io.Writer, opts ...Option) error {
-	o, err := newOptions(opts)
+// DecodeStream writes the disk to w from start to end, zeros included. Otherwise
+// it is like [StreamReader.Decode].
+func (s *StreamReader) DecodeStream(ctx context.Context, w io.Writer, opts ...Option) error {
+	o, err := s.decodeOptions(opts)
 	if err != nil {
 		return err
 	}
-	q := newSequence(w, s.foot, o)
+	q, err := newSequence(w, s.foot, o)
+	if err != nil {
+		return err
+	}
 	defer q.meter.stop()
-	err = s.each(ctx, func(block int64, data []byte) error { return q.writeBlock(ctx, block, data) })
+	err = s.decode(ctx, func(j *decodeJob) error { return q.writeBlock(ctx, j.block, j.data) })
 	if err != nil {
 		return err
 	}
 	return q.zerosTo(ctx, s.foot.maxBlk)
 }
 
+func (s *StreamReader) decodeOptions(opts []Option) (*options, error) {
+	o, err := newOptions(opts, optMaxDiskSize|optProgress)
+	if err == nil && s.consumed {
+		err = ErrConsumed
+	}
+	return o, err
+}
+
+// decode calls write for every block, while the blocks after it are read.
+func (s *StreamReader) decode(ctx context.Context, write func(*decodeJob) error) error {
+	s.consumed = true // also for what a cancelled run leaves behind
+	p := &pipeline[decodeJob]{
+		workers: 1,
+		produce: func(emit func(func(*decodeJob)) error) error {
+			return s.each(func(block int64, data []byte) error {
+				return emit(func(j *decodeJob) {
+					// The job takes the block, and leaves the buffer of one that is done.
+					j.block, j.data, s.out = block, data, j.data
+				})
+			})
+		},
+		consume: write,
+	}
+	return p.run(ctx)
+}
+
 // each calls f for each block that is left.
-func (s *StreamReader) each(ctx context.Context, f func(block int64, data []byte) error) error {
+func (s *StreamReader) each(f func(block int64, data []byte) error) error {
 	for {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		b, data, err := s.Next()
 		if err == io.EOF {
 			return nil

@@ -1,63 +1,66 @@
 package zvhd2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// footer reads and checks a copy of the structure; nil if it is of no use.
-func (v *verifier) footer(off int64, kind Kind, stale bool) (*footer, error) {
-	b := make([]byte, pageSize)
-	if err := v.r.readFull(b, off, string(kind)); err != nil {
-		return nil, v.add(kind, err)
-	}
-	f, err := parseFooter(b, off, stale)
-	if err != nil && kind == KindFooter {
-		err = missingFooter(err, off)
-	}
+	"github.com/fastimage/fastimage/internal/sparse"
+)
+
+// header checks the structure at the start; nil if it is of no use.
+func (v *verifier) header() (*footer, error) {
+	head, err := v.file.header()
 	if err != nil {
-		return nil, v.add(kind, err)
+		return nil, v.problem(err)
 	}
-	if g := geometry(f.origSize); f.geometry != g {
-		_ = v.add(kind, fieldErr(off+offGeometry, "geometry", ErrFormat, "is %#x, want %#x", f.geometry, g))
+	b, err := v.file.page(0, "header")
+	if err != nil {
+		return nil, v.problem(err)
 	}
-	if want := roundUp(f.origSize, virtualAlign); f.currSize != want {
-		_ = v.add(kind, fieldErr(off+offCurrSize, "curr_size", ErrFormat, "is %d, want %d", f.currSize, want))
+	v.zvhd = head.zvhd
+	v.checkFooter(b, 0, head)
+	if n := head.nonZero; n != 0 {
+		_ = v.problem(format.Damaged(offNonZero, "non_zero_blk_num", "is %d, want 0", n))
 	}
-	if stale && checksum(b) != le32(b[offChecksum:]) {
-		_ = v.note(kind, fieldErr(off+offChecksum, "checksum", ErrChecksum, "stale, as the vendor's tool leaves it"))
-	}
-	v.constants(b, off, f, kind)
-	v.rep.Format, v.rep.Size, v.rep.Blocks = "zvhd2", f.origSize, f.maxBlk
-	return f, nil
+	return head, nil
 }
 
-// indexFooter checks the structure at the end and reports whether it, and the
-// bitmap it leads to, can be relied on.
-func (v *verifier) indexFooter(head *footer) (bool, error) {
-	base := v.r.size - pageSize
-	if v.r.size < minFile || v.r.size%pageSize != 0 {
-		return false, v.add(KindFile, fieldErr(v.r.size, "file", ErrTruncated, "%d bytes", v.r.size))
+// indexFooter checks the structure at the end and the bitmap. The structure is nil
+// if it cannot be relied on, the tables are if either cannot.
+func (v *verifier) indexFooter(head *footer) (*footer, *tables, error) {
+	foot, err := v.file.indexFooter(head)
+	if err != nil {
+		return nil, nil, v.problem(err)
 	}
-	f, err := v.footer(base, KindFooter, false)
-	if f == nil {
-		return false, err
+	b, err := v.file.page(v.file.size-pageSize, "footer")
+	if err != nil {
+		return nil, nil, v.problem(err)
 	}
-	if f.zvhd {
-		return false, v.add(KindFooter, fieldErr(base, "cookie", ErrFormat, "differs from the header's"))
+	v.checkFooter(b, v.file.size-pageSize, foot)
+	t, err := newTables(v.file, foot)
+	if err != nil {
+		return foot, nil, v.problem(err)
 	}
-	if head != nil {
-		if err := compareFooters(head, f, base); err != nil {
-			_ = v.add(KindFooter, err)
-			return false, nil
-		}
+	return foot, t, nil
+}
+
+// endOfData checks the structure at off, after the records. Nothing is read by it.
+func (v *verifier) endOfData(off int64, foot *footer) error {
+	b, err := v.file.page(off, "end of data")
+	if err != nil {
+		return v.problem(err)
 	}
-	if err := f.checkLayout(v.r.size); err != nil {
-		return false, v.add(KindFooter, err)
+	eod, err := parseFooter(b, off, true)
+	if err != nil {
+		return v.problem(err)
 	}
-	v.r.foot = f
-	if err := v.r.readBitmap(); err != nil {
-		return false, v.add(KindBitmap, err)
+	if le32(b[offChecksum:]) != checksum(b) {
+		v.note(format.Damaged(off+offChecksum, "checksum", "stale, as the vendor's tool leaves it"))
 	}
-	v.r.index.segs = make([][]entry, f.indexNum)
-	return true, nil
+	v.checkFooter(b, off, eod)
+	if eod.nonZero != foot.nonZero {
+		_ = v.problem(format.Damaged(off+offNonZero, "non_zero_blk_num", "is %d, want %d", eod.nonZero, foot.nonZero))
+	}
+	return v.problem(compareFooters(foot, eod, off))
 }
 
 // constant is a run of bytes with the value that the format gives it.
@@ -67,57 +70,66 @@ type constant struct {
 	want  string
 }
 
-// Fields that readers have no use for. Those of the creator tell writers apart,
-// so another value is only worth a note.
+// Fields that readers have no use for. Those of the creator distinguish writers,
+// and hidden is a state of the file, so another value is only worth a note.
 var (
 	constants = []constant{
 		{"features", offFeatures, "\x02\x00\x00\x00"},
 		{"data_offset", offDataOff, "\xff\xff\xff\xff\xff\xff\xff\xff"},
 		{"saved", offSaved, "\x00"},
-		{"hidden", offHidden, "\x00"},
 		{"align_64", offAlign64, "\x00"},
 	}
-	creator = []constant{
+	notedConstants = []constant{
 		{"cookie", cookieLen, "\x00\x00"},
 		{"creator_application", offCreator, creatorApp},
 		{"creator_version", offCreatorV, "\x04\x00\x01\x00"},
 		{"creator_os", offCreatorOS, "\x00\x00\x00\x00"},
+		{"hidden", offHidden, "\x00"},
 	}
 )
 
-// constants checks the fields of a copy of the structure that are the same in
-// every file, and what fills it up.
-func (v *verifier) constants(b []byte, off int64, f *footer, kind Kind) {
+// checkFooter checks what parsing a copy of the structure leaves out: fields that
+// nothing reads, and what fills up the page.
+func (v *verifier) checkFooter(b []byte, off int64, f *footer) {
+	v.rep.Format, v.rep.Size, v.rep.Blocks = f.name(), f.origSize, f.maxBlk
 	for _, c := range constants {
 		if got := string(b[c.off:][:len(c.want)]); got != c.want {
-			_ = v.add(kind, fieldErr(off+c.off, c.field, ErrFormat, "is %x, want %x", got, c.want))
+			_ = v.problem(format.Damaged(off+c.off, c.field, "is %x, want %x", got, c.want))
 		}
 	}
-	for _, c := range creator {
+	for _, c := range notedConstants {
 		if got := string(b[c.off:][:len(c.want)]); got != c.want {
-			_ = v.note(kind, fieldErr(off+c.off, c.field, ErrFormat, "is %q, want %q", got, c.want))
+			v.note(format.Damaged(off+c.off, c.field, "is %q, want %q", got, c.want))
 		}
 	}
-	reserved := int64(offMethod + 1)
-	if f.zvhd {
-		reserved = offZVersion
+	if want := roundUp(f.origSize, virtualAlign); f.currSize != want {
+		_ = v.problem(format.Damaged(off+offCurrSize, "curr_size", "is %d, want %d", f.currSize, want))
 	}
-	if !isZero(b[reserved:footerSize]) {
-		_ = v.add(kind, fieldErr(off+reserved, "reserved", ErrFormat, "not zero"))
+	switch want := geometry(f.origSize); f.geometry {
+	case want:
+	case vendorGeometry(f.origSize):
+		v.note(format.Damaged(off+offGeometry, "geometry", "is %#x, want %#x: computed from a truncated number of sectors", f.geometry, want))
+	default:
+		_ = v.problem(format.Damaged(off+offGeometry, "geometry", "is %#x, want %#x", f.geometry, want))
 	}
-	if !isZero(b[footerSize:]) {
-		_ = v.add(kind, fieldErr(off+footerSize, "padding", ErrFormat, "not zero"))
+	v.checkUnused(b, off, f)
+}
+
+// checkUnused checks the bytes of a copy of the structure that have no meaning.
+func (v *verifier) checkUnused(b []byte, off int64, f *footer) {
+	const reserved = offMethod + 1
+	if !sparse.IsZero(b[reserved:footerSize]) {
+		_ = v.problem(format.Damaged(off+reserved, "reserved", "not zero"))
 	}
-	// Only the copy at the end knows where the index is, and only the header
-	// does not know how many blocks were stored.
-	if !f.zvhd && kind != KindFooter && !isZero(b[offIndexLBA:offNonZero]) {
-		_ = v.add(kind, fieldErr(off+offIndexLBA, "index_lba", ErrFormat, "index fields are not zero"))
+	if !sparse.IsZero(b[footerSize:]) {
+		v.note(format.Damaged(off+footerSize, "padding", "not zero"))
 	}
-	if !f.zvhd && kind == KindHeader && f.nonZero != 0 {
-		_ = v.add(kind, fieldErr(off+offNonZero, "non_zero_blk_num", ErrFormat, "is %d, want 0", f.nonZero))
-	}
-	if kind == KindEndOfData && f.nonZero != v.r.foot.nonZero {
-		_ = v.add(kind, fieldErr(off+offNonZero, "non_zero_blk_num", ErrFormat, "is %d, want %d", f.nonZero, v.r.foot.nonZero))
+	switch {
+	case f.zvhd && !sparse.IsZero(b[offZVersion:reserved]):
+		v.note(format.Damaged(off+offZVersion, "zvhd2_version", "the fields of ZVHD2 are filled in, in a file that is read as ZVHD"))
+	case !f.zvhd && off != v.file.size-pageSize && !sparse.IsZero(b[offIndexLBA:offNonZero]):
+		// Only the copy at the end knows where the index is.
+		_ = v.problem(format.Damaged(off+offIndexLBA, "index_lba", "index fields are not zero"))
 	}
 }
 

@@ -21,7 +21,7 @@ var leaves = []string{
 	"internal/cloud",      // credentials, transport and retries
 	"internal/ctxio",      // reading from sources that know no context
 	"internal/fileid",     // whether a file is still the one it was
-	"internal/filelock",   // one process at a time
+	"internal/filelock",   // locks that end with the process
 	"internal/imageerr",   // the error model of image formats
 	"internal/lru",        // the cache
 	"internal/magic",      // the table of magic numbers

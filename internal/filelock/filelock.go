@@ -1,5 +1,5 @@
-// Package filelock makes sure that one process at a time uses something, by an
-// advisory lock on a file that ends with its process.
+// Package filelock takes exclusive locks on files that end with the process,
+// and says which process holds one.
 package filelock
 
 import (
@@ -11,77 +11,69 @@ import (
 	"strings"
 )
 
-// ErrUnsupported means that the file system has no locks.
-var ErrUnsupported = errors.New("the file system does not support locks")
+// ErrHeld is matched by the error of a lock that another process, or another
+// Lock of this one, holds.
+var ErrHeld = errors.New("locked by another process")
 
-// HeldError reports that another process, or another part of this one, has
-// locked the file.
+// HeldError reports a lock that is held elsewhere. It matches [ErrHeld].
 type HeldError struct {
-	File string
-	PID  int // of the holder, 0 if it is not known
+	Name string // of the lock file
+	PID  int    // of the process that holds it, 0 if it is not known
 }
 
-// Error implements error.
+// Error names the process, if it is known.
 func (e *HeldError) Error() string {
 	if e.PID == 0 {
-		return "in use by another process"
+		return ErrHeld.Error()
 	}
-	if e.PID == os.Getpid() {
-		return "in use by this process"
-	}
-	return fmt.Sprintf("in use by process %d", e.PID)
+	return fmt.Sprintf("locked by process %d", e.PID)
 }
 
-// Lock is a locked file.
-type Lock struct{ file *os.File }
+// Is reports whether target is ErrHeld.
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 
-// Acquire locks the file called name, which is created (mode 0600) if missing.
-// It does not wait: a file that is locked is a [*HeldError].
+// Lock is a lock that is held.
+type Lock struct{ f *os.File }
+
+// Acquire locks the file called name, which is made if it is missing, and
+// writes this process's id into it. It does not wait: a lock that is held is a
+// [*HeldError]. On a file system without locks the error matches
+// [errors.ErrUnsupported].
 func Acquire(name string) (*Lock, error) {
-	for {
-		file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return nil, err
-		}
-		held, err := lock(file)
-		switch {
-		case err != nil:
-			return nil, errors.Join(fmt.Errorf("%w: %s: %w", ErrUnsupported, name, err), file.Close())
-		case held:
-			return nil, errors.Join(&HeldError{name, holder(file)}, file.Close())
-		}
-		// The holder before us may have removed the file between our open and
-		// our lock: then nobody else would see our lock.
-		if same(file, name) {
-			_ = file.Truncate(0)
-			_, _ = file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0) // for HeldError only
-			return &Lock{file}, nil
-		}
-		if err := file.Close(); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// holder returns the process that a locked file names, 0 if it names none.
-func holder(file *os.File) int {
-	text, _ := io.ReadAll(io.LimitReader(file, 32))
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-	return max(pid, 0)
-}
-
-func same(file *os.File, name string) bool {
-	a, err := file.Stat()
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return false
+		return nil, err
 	}
-	b, err := os.Stat(name)
-	return err == nil && os.SameFile(a, b)
+	if err := tryLock(f); err != nil {
+		held := &HeldError{Name: name, PID: owner(f)}
+		_ = f.Close()
+		if errors.Is(err, ErrHeld) {
+			return nil, held
+		}
+		return nil, fmt.Errorf("lock %s: %w", name, err)
+	}
+	// The id is for messages only: the lock is good without it.
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return &Lock{f}, nil
 }
 
-// Release removes the file while it is locked, then unlocks it. Where an open
-// file cannot be removed it stays.
+// Release ends the lock. The file stays: removing it would let two processes
+// lock two files of one name.
 func (l *Lock) Release() error {
-	_ = os.Remove(l.file.Name())
-	return l.file.Close()
+	if l == nil {
+		return nil
+	}
+	return l.f.Close()
+}
+
+// owner reads the id that a lock's holder has written.
+func owner(f *os.File) int {
+	b, _ := io.ReadAll(io.NewSectionReader(f, 0, 32))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || pid < 0 {
+		return 0
+	}
+	return pid
 }

@@ -17,9 +17,13 @@ import (
 // unitSize is what is read at once: a block of the containers that are written.
 const unitSize = 2 << 20
 
-// Disk is a disk that is read ahead. Reads of what was read already, or out of
-// order, go to the source directly: they are right, but not faster. It is safe for
-// concurrent use.
+// startRead is the size of a read at the start of the disk that begins the reading
+// ahead: encoders read that much at once, whoever looks at a header reads less.
+const startRead = 128 << 10
+
+// Disk is a disk that is read ahead, from [Disk.Start] or the first large read at
+// its start on. Reads of what was read already, or out of order, go to the source directly: they
+// are right, but not faster. It is safe for concurrent use.
 type Disk struct {
 	src    io.ReaderAt
 	find   sparse.Finder
@@ -28,13 +32,13 @@ type Disk struct {
 	behind int64 // units kept for consumers that are slower than others
 
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
 
 	mu    sync.Mutex // guards what follows
 	more  sync.Cond  // the consumer has moved on, or everything ends
 	units map[int64]*unit
 	seq   int64 // units handed out by the walk so far
 	taken int64 // the consumer has come to this one
+	pass  int64 // counts the walks: one that is not the last has ended
 	ended bool
 }
 
@@ -47,28 +51,20 @@ type unit struct {
 
 // New returns src, a disk of size bytes that may know its holes, with up to ahead
 // units of 2 MiB being read ahead for a number of consumers that work side by
-// side. Memory is 2 MiB times (ahead + 2*consumers). It must be closed before src
-// is.
+// side. Memory is 2 MiB times (ahead + 2*consumers). It must be closed.
 func New(ctx context.Context, src io.ReaderAt, size int64, ahead, consumers int) *Disk {
 	d := &Disk{src: src, find: sparse.Of(src), size: size, ahead: int64(max(ahead, 1)), behind: int64(2 * max(consumers, 1)), units: make(map[int64]*unit)}
 	d.more.L = &d.mu
 	ctx, d.cancel = context.WithCancel(ctx)
 	context.AfterFunc(ctx, d.end)
-	d.wg.Add(1)
-	go func() {
-		defer d.wg.Done()
-		d.walk()
-	}()
 	return d
 }
 
-// Close ends the reading ahead. A read of the source that is under way is waited
-// for, unless the source was closed and ends it.
-func (d *Disk) Close() error {
+// Close ends the reading ahead. It does not wait: reads of the source that are
+// under way end when it is closed.
+func (d *Disk) Close() {
 	d.cancel()
 	d.end()
-	d.wg.Wait()
-	return nil
 }
 
 func (d *Disk) end() {
@@ -86,37 +82,50 @@ func (d *Disk) NextData(off int64) (start, end int64, err error) {
 	return sparse.NextData(d.find, off, d.size)
 }
 
+// Start begins to read ahead from the start of the disk, once more if that was
+// done before. A large read there does it too.
+func (d *Disk) Start() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended || d.units[0] != nil {
+		return
+	}
+	clear(d.units)
+	d.seq, d.taken = 0, 0
+	d.pass++
+	d.more.Broadcast()
+	go d.walk(d.pass)
+}
+
 // walk hands out the units that have data, in order. What it cannot find out,
 // consumers find out for themselves.
-func (d *Disk) walk() {
+func (d *Disk) walk(pass int64) {
 	for off := int64(0); off < d.size; off += unitSize {
 		start, _, err := d.NextData(off)
 		if err != nil {
 			return
 		}
 		off = max(off, start/unitSize*unitSize)
-		if !d.begin(off) {
+		if !d.begin(pass, off) {
 			return
 		}
 	}
 }
 
 // begin reads a unit once there is room for it.
-func (d *Disk) begin(off int64) bool {
+func (d *Disk) begin(pass, off int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for !d.ended && d.seq >= d.taken+d.ahead {
+	for !d.ended && d.pass == pass && d.seq >= d.taken+d.ahead {
 		d.more.Wait()
 	}
-	if d.ended {
+	if d.ended || d.pass != pass {
 		return false
 	}
 	u := &unit{seq: d.seq, ready: make(chan struct{})}
 	d.units[off] = u
 	d.seq++
-	d.wg.Add(1)
 	go func() {
-		defer d.wg.Done()
 		defer close(u.ready)
 		u.data, u.err = d.readUnit(off)
 	}()
@@ -163,6 +172,9 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 	var eof error
 	if int64(len(p)) > d.size-off {
 		p, eof = p[:d.size-off], io.EOF
+	}
+	if off < unitSize && len(p) >= startRead {
+		d.Start()
 	}
 	for n := 0; n < len(p); {
 		pos := off + int64(n)

@@ -62,17 +62,18 @@ func (s *Server) authenticate(r *http.Request, body []byte) *apiError {
 	}
 	f := map[string]string{}
 	for _, p := range strings.Split(rest, ",") {
-		k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
-		f[k] = v
+		name, v, _ := strings.Cut(strings.TrimSpace(p), "=")
+		f[name] = v
 	}
-	if f["Access"] != s.accessKey {
+	k := s.currentKeys()
+	if f["Access"] != k.access {
 		return deny("access key unknown")
 	}
 	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Sdk-Date"))
 	if d := s.clock().Sub(at); err != nil || d > maxSkew || d < -maxSkew {
 		return deny("signature expired or X-Sdk-Date missing")
 	}
-	if r.Header.Get("X-Security-Token") != s.securityToken {
+	if r.Header.Get("X-Security-Token") != k.token {
 		return deny("security token missing, invalid or expired")
 	}
 	signed := strings.Split(f["SignedHeaders"], ";")
@@ -84,7 +85,7 @@ func (s *Server) authenticate(r *http.Request, body []byte) *apiError {
 			return deny("signed headers contain " + h)
 		}
 	}
-	want := sdkSignature(r, body, signed, s.secretKey)
+	want := sdkSignature(r, body, signed, k.secret)
 	if subtle.ConstantTimeCompare([]byte(f["Signature"]), []byte(want)) != 1 {
 		return deny("verify aksk signature fail")
 	}

@@ -57,11 +57,16 @@ type jobState struct {
 	FailWhy  string `json:"fail_why,omitempty"`
 }
 
+// maxReaders bounds the jobs that read their objects at a time; each needs up
+// to a record and a block of memory. The others wait.
+const maxReaders = 4
+
 type imsService struct {
 	*Server
 	ctx context.Context // ends with the server; jobs outlive their requests
 	wg  sync.WaitGroup
-	dir string
+
+	readers chan struct{} // a place for each job that reads its object
 
 	mu     sync.Mutex // guards what follows and the structs in it
 	images map[string]*Image
@@ -70,7 +75,8 @@ type imsService struct {
 }
 
 func newIMS(ctx context.Context, s *Server) (*imsService, error) {
-	m := &imsService{Server: s, ctx: ctx, dir: s.store.path("ims"), images: map[string]*Image{}, jobs: map[string]*jobState{}, late: map[string]int{}}
+	m := &imsService{Server: s, ctx: ctx, images: map[string]*Image{}, jobs: map[string]*jobState{}, late: map[string]int{},
+		readers: make(chan struct{}, maxReaders)}
 	for _, d := range []string{"images", "jobs"} {
 		if err := os.MkdirAll(s.store.path("ims", d), 0o755); err != nil {
 			return nil, fmt.Errorf("imstest: make state directory: %w", err)

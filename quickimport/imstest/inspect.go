@@ -35,14 +35,31 @@ func (s *Server) IMSEndpoint() string { return s.urls[IMS] }
 // IAMEndpoint returns the base URL of the project lookup.
 func (s *Server) IAMEndpoint() string { return s.urls[IAM] }
 
+// keys are what signs a request.
+type keys struct{ access, secret, token string }
+
+func (s *Server) currentKeys() keys {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return keys{s.accessKey, s.secretKey, s.securityToken}
+}
+
 // AccessKey returns the access key that is accepted.
-func (s *Server) AccessKey() string { return s.accessKey }
+func (s *Server) AccessKey() string { return s.currentKeys().access }
 
 // SecretKey returns its secret key.
-func (s *Server) SecretKey() string { return s.secretKey }
+func (s *Server) SecretKey() string { return s.currentKeys().secret }
 
 // SecurityToken returns the security token of the key pair, "" when it is a lasting one.
-func (s *Server) SecurityToken() string { return s.securityToken }
+func (s *Server) SecurityToken() string { return s.currentKeys().token }
+
+// SetCredentials replaces the accepted key pair and its security token ("" for
+// a lasting pair): the keys were rotated, or the temporary ones have expired.
+func (s *Server) SetCredentials(accessKey, secretKey, securityToken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accessKey, s.secretKey, s.securityToken = accessKey, secretKey, securityToken
+}
 
 // Region returns the region of the services.
 func (s *Server) Region() string { return s.region }

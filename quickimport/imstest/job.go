@@ -266,6 +266,12 @@ func (m *imsService) process(j *jobState, img *Image) error {
 	if img.Format != "zvhd2" {
 		return nil
 	}
+	select {
+	case m.readers <- struct{}{}:
+	case <-m.ctx.Done():
+		return m.ctx.Err()
+	}
+	defer func() { <-m.readers }()
 	return checkZVHD2(m.ctx, or, or.Size, func(done, total int64) {
 		m.mu.Lock()
 		j.Percent = int(1 + 97*done/max(total, 1))

@@ -6,16 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fastimage/fastimage/internal/filelock"
 )
 
-// maxRecorded bounds the requests that Requests remembers; the oldest go first.
-const maxRecorded = 20000
+// maxRecorded and maxRecordedBytes bound the requests that Requests remembers;
+// the oldest go first.
+const (
+	maxRecorded      = 20000
+	maxRecordedBytes = 64 << 20
+)
 
 // maxBody bounds the body of a request to the image service.
 const maxBody = 1 << 20
@@ -52,11 +61,14 @@ type Server struct {
 	tempDir string
 	urls    map[string]string
 	servers []*http.Server
+	client  *http.Client
+	lock    *filelock.Lock // of the directory that WithDir gave
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 
-	mu       sync.Mutex // guards what follows, and options.token
+	mu       sync.Mutex // guards what follows, and the keys and the token in options
 	requests []Request
+	recorded int // bytes of headers and bodies in requests
 	faults   []*activeFault
 	closed   bool
 }
@@ -100,6 +112,11 @@ func New(opts ...Option) (_ *Server, err error) {
 			_ = s.Close()
 		}
 	}()
+	if s.tempDir == "" {
+		if s.lock, err = lockDir(dir, s.logger); err != nil {
+			return nil, err
+		}
+	}
 	if s.store, err = openStore(dir, s.tempDir == "", s.region, s.clock); err != nil {
 		return nil, err
 	}
@@ -117,7 +134,7 @@ func New(opts ...Option) (_ *Server, err error) {
 	if s.ims, err = newIMS(ctx, s); err != nil {
 		return nil, err
 	}
-	s.obs = &obs{s}
+	s.obs, s.client = &obs{s}, s.newClient()
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
@@ -137,20 +154,24 @@ func (s *Server) serve(addr, service string, names ...string) error {
 	if err != nil {
 		return fmt.Errorf("imstest: listen: %w", err)
 	}
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sv := service
-		if sv == "" {
-			sv = serviceOf(r)
-		}
-		s.handle(w, r, sv)
-	})
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, MaxHeaderBytes: 64 << 10}
+	srv := &http.Server{Handler: s.handler(service), ReadHeaderTimeout: 30 * time.Second, MaxHeaderBytes: 64 << 10}
 	s.servers = append(s.servers, srv)
 	for _, n := range names {
 		s.urls[n] = "http://" + ln.Addr().String()
 	}
 	s.wg.Go(func() { _ = srv.Serve(ln) })
 	return nil
+}
+
+// handler serves one service, or all for "".
+func (s *Server) handler(service string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sv := service
+		if sv == "" {
+			sv = serviceOf(r)
+		}
+		s.handle(w, r, sv)
+	})
 }
 
 // serviceOf tells services apart that share a listener: by host name, else by
@@ -238,10 +259,26 @@ func (s *Server) record(rec Request, sw *statusWriter) {
 	s.logger.Info("request", "service", rec.Service, "method", rec.Method, "path", rec.Path, "status", rec.Status, "id", rec.RequestID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.requests) >= maxRecorded {
-		s.requests = append(s.requests[:0], s.requests[maxRecorded/2:]...)
+	for len(s.requests) >= maxRecorded || s.recorded > maxRecordedBytes && len(s.requests) > 0 {
+		half := (len(s.requests) + 1) / 2
+		for _, old := range s.requests[:half] {
+			s.recorded -= old.bytes()
+		}
+		s.requests = slices.Delete(s.requests, 0, half)
 	}
+	s.recorded += rec.bytes()
 	s.requests = append(s.requests, rec)
+}
+
+// bytes is about how much memory the request takes.
+func (r *Request) bytes() int {
+	n := len(r.Path) + len(r.Query) + len(r.Body)
+	for k, vs := range r.Header {
+		for _, v := range vs {
+			n += len(k) + len(v)
+		}
+	}
+	return n
 }
 
 type idKey struct{}
@@ -249,6 +286,28 @@ type idKey struct{}
 func requestID(r *http.Request) string {
 	id, _ := r.Context().Value(idKey{}).(string)
 	return id
+}
+
+// ErrInUse is the error of a directory (see [WithDir]) that another server uses.
+var ErrInUse = errors.New("imstest: directory is in use by another server")
+
+// lockDir locks a state directory, so that two servers cannot write to it. On a
+// file system without locks the server works without.
+func lockDir(dir string, log *slog.Logger) (*filelock.Lock, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("imstest: make state directory: %w", err)
+	}
+	l, err := filelock.Acquire(filepath.Join(dir, "lock"))
+	switch {
+	case errors.Is(err, filelock.ErrHeld):
+		return nil, fmt.Errorf("%w: %s: %w", ErrInUse, dir, err)
+	case errors.Is(err, errors.ErrUnsupported):
+		log.Warn("the file system has no locks: a second server on the directory would not be noticed", "dir", dir)
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("imstest: lock state directory: %w", err)
+	}
+	return l, nil
 }
 
 // Close stops the server. State in a directory given by WithDir is kept, and
@@ -272,6 +331,10 @@ func (s *Server) Close() error {
 		s.ims.wg.Wait()
 	}
 	s.wg.Wait()
+	if s.client != nil {
+		s.client.CloseIdleConnections()
+	}
+	errs = append(errs, s.lock.Release())
 	if s.tempDir != "" {
 		errs = append(errs, os.RemoveAll(s.tempDir))
 	}

@@ -73,6 +73,7 @@ func md5of(b []byte) *string {
 }
 
 func TestObjects(t *testing.T) {
+	t.Parallel()
 	s := imstest.NewServer(t)
 	c, ctx := client(s, true), context.Background()
 	b := aws.String(s.Bucket())
@@ -109,6 +110,7 @@ func TestObjects(t *testing.T) {
 }
 
 func TestMultipartSurvivesRestart(t *testing.T) {
+	t.Parallel()
 	dir, ctx := t.TempDir(), context.Background()
 	s, err := imstest.New(imstest.WithDir(dir))
 	require.NoError(t, err)
@@ -189,6 +191,7 @@ func raw(t *testing.T, s *imstest.Server, method, host, path string, edit func(*
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	s := imstest.NewServer(t)
 	for _, c := range []struct {
 		name, method, host, path string

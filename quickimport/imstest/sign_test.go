@@ -16,6 +16,7 @@ import (
 
 // The client's signer and the server's check share no code.
 func TestSignedClient(t *testing.T) {
+	t.Parallel()
 	s := imstest.NewServer(t, imstest.WithSecurityToken("temporary"))
 	c, err := quickimport.New(s.Options()...)
 	require.NoError(t, err)
@@ -36,6 +37,7 @@ func TestSignedClient(t *testing.T) {
 }
 
 func TestClockSkew(t *testing.T) {
+	t.Parallel()
 	s := imstest.NewServer(t, imstest.WithClock(func() time.Time { return time.Now().Add(time.Hour) }))
 	c, err := quickimport.New(s.Options()...)
 	require.NoError(t, err)
@@ -47,6 +49,7 @@ func TestClockSkew(t *testing.T) {
 }
 
 func TestOptionErrors(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]imstest.Option{
 		"dir": imstest.WithDir(""), "keys": imstest.WithCredentials("a", ""), "quota": imstest.WithQuota(-1),
 		"duration": imstest.WithJobDuration(-1), "clock": imstest.WithClock(nil), "logger": imstest.WithLogger(nil),

@@ -32,17 +32,18 @@ func (o *obs) checkV4(r *http.Request) error {
 	if len(scope) != 5 || err != nil || scope[1] != at.Format("20060102") || scope[3] != "s3" || scope[4] != "aws4_request" || scope[2] != o.region {
 		return refuse("AuthorizationHeaderMalformed", "The authorization header is malformed; expecting region '"+o.region+"', service 's3' and the request's date.")
 	}
-	if scope[0] != o.accessKey {
+	k := o.currentKeys()
+	if scope[0] != k.access {
 		return refuse("InvalidAccessKeyId", "The access key id you provided does not exist in our records.")
 	}
 	if d := o.clock().Sub(at); d > maxSkew || d < -maxSkew {
 		return refuse("RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
 	}
-	if r.Header.Get("X-Amz-Security-Token") != o.securityToken {
+	if r.Header.Get("X-Amz-Security-Token") != k.token {
 		return refuse("InvalidToken", "The security token is missing, invalid or expired.")
 	}
 	signed := strings.Split(f["SignedHeaders"], ";")
-	want, err := o.signAgain(r, signed, at)
+	want, err := o.signAgain(r, signed, at, k)
 	if err != nil || subtle.ConstantTimeCompare([]byte(normalAuth(got)), []byte(normalAuth(want))) != 1 || !allSigned(r, signed) {
 		return refuse("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.")
 	}
@@ -66,20 +67,20 @@ func allSigned(r *http.Request, signed []string) bool {
 	return true
 }
 
-func (o *obs) signAgain(r *http.Request, signed []string, at time.Time) (string, error) {
+func (o *obs) signAgain(r *http.Request, signed []string, at time.Time, k keys) (string, error) {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	r2 := &http.Request{Method: r.Method, Host: r.Host, Header: http.Header{},
 		URL: &url.URL{Scheme: "http", Host: r.Host, Opaque: "//" + r.Host + path, RawQuery: query}}
-	for _, k := range signed {
-		switch k {
+	for _, h := range signed {
+		switch h {
 		case "host":
 		case "content-length":
 			r2.ContentLength = r.ContentLength
 		default:
-			r2.Header[http.CanonicalHeaderKey(k)] = slices.Clone(r.Header.Values(k))
+			r2.Header[http.CanonicalHeaderKey(h)] = slices.Clone(r.Header.Values(h))
 		}
 	}
-	cred := aws.Credentials{AccessKeyID: o.accessKey, SecretAccessKey: o.secretKey}
+	cred := aws.Credentials{AccessKeyID: k.access, SecretAccessKey: k.secret}
 	signer := v4.NewSigner(func(so *v4.SignerOptions) { so.DisableURIPathEscaping = true })
 	err := signer.SignHTTP(r.Context(), cred, r2, r.Header.Get("X-Amz-Content-Sha256"), "s3", o.region, at)
 	return r2.Header.Get("Authorization"), err

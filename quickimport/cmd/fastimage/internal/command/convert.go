@@ -200,11 +200,11 @@ func (s *source) decode(ctx context.Context, out *output, res *converted, opts .
 	res.FileSize = s.Size()
 	switch {
 	case s.Container != nil && out.std != nil:
-		return zvhd2.DecodeTo(ctx, out, s.Container, opts...)
+		return s.Container.DecodeStream(ctx, out, opts...)
 	case s.Container != nil:
-		return zvhd2.Decode(ctx, out.disk(), s.Container, opts...)
+		return s.Container.Decode(ctx, out.disk(), opts...)
 	case out.std != nil:
-		return s.Sequence.DecodeTo(ctx, out, opts...)
+		return s.Sequence.DecodeStream(ctx, out, opts...)
 	}
 	return s.Sequence.Decode(ctx, out.disk(), opts...)
 }

@@ -140,7 +140,7 @@ func newOptimizeReport(format string, input int64, s *zvhd2.Summary) optimizeRep
 	l := s.Levels
 	return optimizeReport{
 		Format: format, InputSize: input, DiskSize: s.DiskSize, FileSize: s.FileSize, Blocks: s.Blocks, StoredBlocks: s.StoredBlocks,
-		Levels: levelsJSON{l.Fastest, l.Default, l.Better, l.Best, l.Stored, l.Carried},
+		Levels: levelsJSON{l.Fastest, l.Default, l.Better, l.Best, l.Incompressible, l.Kept},
 	}
 }
 
@@ -162,7 +162,7 @@ func saved(ctx context.Context, w *bufio.Writer, in *os.File, n int64, opts []zv
 	rep := newOptimizeReport(r.Format, r.InputSize, &r.Summary)
 	none := []zvhd2.BlockRange{} // [] in JSON
 	rep.optimizeLosses = &optimizeLosses{
-		r.Recovered, r.Complete(), r.CutOff, r.CutAt, append(none, r.Lost...), append(none, r.Doubtful...),
+		r.Recovered, r.Complete(), r.Truncated, r.UsedBytes, append(none, r.Lost...), append(none, r.Doubtful...),
 	}
 	return rep, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,17 +67,15 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags) (err error) {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return err
 	}
-	lock, err := lockDir(f.dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Release()) }()
 	if f.envFile != "" { // that of an earlier run would be taken for this one's
 		if err := os.Remove(f.envFile); err != nil && !os.IsNotExist(err) {
 			return err
 		}
 	}
 	srv, err := imstest.New(imstest.WithListen(f.listen), imstest.WithDir(f.dir))
+	if errors.Is(err, filelock.ErrHeld) {
+		return advisef("stop that 'fastimage serve', or choose another --dir", "%s: %w", f.dir, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -95,15 +92,6 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags) (err error) {
 		_ = os.Remove(f.envFile) // the cloud it names is gone
 	}
 	return srv.Close()
-}
-
-// lockDir makes sure that one cloud alone uses a directory.
-func lockDir(dir string) (*filelock.Lock, error) {
-	lock, err := filelock.Acquire(filepath.Join(dir, "serve.lock"))
-	if held, ok := errors.AsType[*filelock.HeldError](err); ok {
-		return nil, advisef("stop that 'fastimage serve', or choose another --dir", "%s is %w", dir, held)
-	}
-	return lock, err
 }
 
 // parseFaults reads the values of --fault.

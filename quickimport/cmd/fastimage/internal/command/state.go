@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/fastimage/fastimage/internal/filelock"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -241,7 +240,7 @@ func (a *app) pruneStates(ctx context.Context, doomed []*stateEntry) error {
 	removed := 0
 	for _, e := range doomed {
 		err := removeState(ctx, e)
-		if _, ok := errors.AsType[*filelock.HeldError](err); ok || errors.Is(err, uploader.ErrLocked) {
+		if errors.Is(err, uploader.ErrLocked) {
 			fmt.Fprintf(a.stderr, "%s stays: it is in use\n", e.ID)
 			continue
 		}

@@ -30,8 +30,9 @@ everything that is wrong with it, with the block and the offset in the file. The
 exit status is 0 only when nothing is wrong.
 
 With --json it prints one object: format, size, file_size, blocks, stored,
-checked, compared, problems and notes (each kind, block, offset, field,
-message; block is -1 where none is concerned). Notes are peculiarities that do
+checked, compared, problems, omitted (problems beyond the first 1000) and notes
+(problems and notes each have kind, block, offset, field, count, message; block is
+-1 where none is concerned). Notes are peculiarities that do
 no harm.`,
 		Example: `  fastimage verify disk.zvhd2
   fastimage verify --against testdata/disk.raw disk.zvhd2
@@ -68,7 +69,7 @@ func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against str
 		if disk.Disk == nil {
 			return &anyimage.UnsupportedError{Name: against, Format: disk.Format()}
 		}
-		opts = append(opts, zvhd2.WithAgainst(disk.Disk, disk.Size()))
+		opts = append(opts, zvhd2.WithReference(disk.Disk, disk.Size()))
 	}
 	rep, err := func() (*zvhd2.Report, error) {
 		show := a.progress()
@@ -84,7 +85,7 @@ func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against str
 		err = a.printReport(name, rep)
 	}
 	if err == nil && !rep.OK() {
-		err = advisef("create the file again, or save what is intact with 'fastimage optimize --recover'", "%s: %d problems", name, len(rep.Problems))
+		err = advisef("create the file again, or save what is intact with 'fastimage optimize --recover'", "%s: %d problems found", name, int64(len(rep.Problems))+rep.Omitted)
 	}
 	return err
 }
@@ -116,6 +117,11 @@ func foreign(f io.ReaderAt, n int64, name string) error {
 func (a *app) printReport(name string, rep *zvhd2.Report) error {
 	for _, p := range rep.Problems {
 		if _, err := fmt.Fprintln(a.stdout, oneLine(p.Message)); err != nil {
+			return err
+		}
+	}
+	if rep.Omitted > 0 {
+		if _, err := fmt.Fprintf(a.stdout, "and %d more\n", rep.Omitted); err != nil {
 			return err
 		}
 	}

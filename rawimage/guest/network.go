@@ -1,0 +1,3 @@
+package guest
+
+type network struct{}
