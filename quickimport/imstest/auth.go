@@ -14,8 +14,8 @@ import (
 
 const codeAuth = "APIGW.0301"
 
-// apiError is an error of the image service or, with a code of the gateway, of
-// the gateway in front of it: the code decides the form.
+// apiError is an error of the image service or of the gateway in front of it.
+// Its code selects the form of the answer.
 type apiError struct {
 	Status        int
 	Code, Message string
@@ -41,17 +41,14 @@ func sendJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// authenticate checks a token, or recomputes an SDK-HMAC-SHA256 signature from
-// the description of the scheme.
+func deny(why string) *apiError {
+	return &apiError{http.StatusUnauthorized, codeAuth, "Incorrect IAM authentication information: " + why}
+}
+
+// authenticate checks a token or recomputes an SDK-HMAC-SHA256 signature.
 func (s *Server) authenticate(r *http.Request, body []byte) *apiError {
-	deny := func(why string) *apiError {
-		return &apiError{http.StatusUnauthorized, codeAuth, "Incorrect IAM authentication information: " + why}
-	}
 	if t := r.Header.Get("X-Auth-Token"); t != "" {
-		s.mu.Lock()
-		want := s.token
-		s.mu.Unlock()
-		if subtle.ConstantTimeCompare([]byte(t), []byte(want)) != 1 {
+		if subtle.ConstantTimeCompare([]byte(t), []byte(s.Token())) != 1 {
 			return deny("token invalid or expired")
 		}
 		return nil
@@ -60,11 +57,7 @@ func (s *Server) authenticate(r *http.Request, body []byte) *apiError {
 	if !ok {
 		return deny("no token and no signature")
 	}
-	f := map[string]string{}
-	for _, p := range strings.Split(rest, ",") {
-		name, v, _ := strings.Cut(strings.TrimSpace(p), "=")
-		f[name] = v
-	}
+	f := authFields(rest)
 	k := s.currentKeys()
 	if f["Access"] != k.access {
 		return deny("access key unknown")
@@ -77,13 +70,8 @@ func (s *Server) authenticate(r *http.Request, body []byte) *apiError {
 		return deny("security token missing, invalid or expired")
 	}
 	signed := strings.Split(f["SignedHeaders"], ";")
-	if !slices.Contains(signed, "x-sdk-date") || !slices.Contains(signed, "host") || !slices.IsSorted(signed) {
-		return deny("signed headers incomplete")
-	}
-	for _, h := range signed {
-		if h == "content-type" || strings.Contains(h, "_") || h != strings.ToLower(h) {
-			return deny("signed headers contain " + h)
-		}
+	if e := checkSigned(signed); e != nil {
+		return e
 	}
 	want := sdkSignature(r, body, signed, k.secret)
 	if subtle.ConstantTimeCompare([]byte(f["Signature"]), []byte(want)) != 1 {
@@ -91,6 +79,29 @@ func (s *Server) authenticate(r *http.Request, body []byte) *apiError {
 	}
 	if p := r.Header.Get("X-Project-Id"); p != "" && p != s.projectID {
 		return &apiError{http.StatusForbidden, "APIGW.0302", "The project does not belong to the user."}
+	}
+	return nil
+}
+
+// authFields splits the fields of an Authorization header.
+func authFields(list string) map[string]string {
+	f := map[string]string{}
+	for p := range strings.SplitSeq(list, ",") {
+		name, v, _ := strings.Cut(strings.TrimSpace(p), "=")
+		f[name] = v
+	}
+	return f
+}
+
+// checkSigned checks the names of the headers that a signature covers.
+func checkSigned(signed []string) *apiError {
+	if !slices.Contains(signed, "x-sdk-date") || !slices.Contains(signed, "host") || !slices.IsSorted(signed) {
+		return deny("signed headers incomplete")
+	}
+	for _, h := range signed {
+		if h == "content-type" || strings.Contains(h, "_") || h != strings.ToLower(h) {
+			return deny("signed headers contain " + h)
+		}
 	}
 	return nil
 }
@@ -104,7 +115,7 @@ func sdkSignature(r *http.Request, body []byte, signed []string, secret string) 
 		}
 		c.WriteString(percent(seg) + "/")
 	}
-	// By name, then by value: a NUL comes before whatever a name can go on with.
+	// Sorted by name, then by value: NUL sorts before every character of a name.
 	var pairs []string
 	for k, vs := range r.URL.Query() {
 		for _, v := range vs {

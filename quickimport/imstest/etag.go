@@ -17,7 +17,7 @@ func (s *store) etag(sum []byte) string {
 	return hex.EncodeToString(sum)
 }
 
-// etag writes an ETag as the fault's quirks have it, "" for none.
+// etag returns an ETag as the fault's quirks change it, "" for none.
 func (f *Fault) etag(plain string) string {
 	if f.has(QuirkNoETag) {
 		return ""
@@ -45,7 +45,7 @@ func plainETag(e string) string {
 	return strings.ToLower(strings.Trim(strings.TrimPrefix(e, "W/"), `"`))
 }
 
-// sameETag reports whether a client means the part by an ETag it was given, quirks included.
+// sameETag reports whether an ETag that a client was given, quirks included, is that of a part.
 func sameETag(given, plain string) bool {
 	given = plainETag(given)
 	return given == plain || given == opaqueETag(plain)

@@ -24,7 +24,7 @@ type Fault struct {
 	Service string // OBS, IMS or IAM
 	Method  string // of HTTP
 	Path    string // a part of the path
-	NotPath string // a part that the path does not contain: with Path style addressing, keys limited to one object
+	NotPath string // only paths that do not contain this: keys limited to one object
 	Query   string // a part of the raw query
 	State   string // of the job asked about, as the job really is: INIT, RUNNING, SUCCESS, FAIL
 	After   Op     // only requests received after one of this operation succeeded
@@ -33,9 +33,9 @@ type Fault struct {
 
 	// What happens before the request is carried out.
 
-	Hook       func()        // is called, before anything else; it may wait
-	Delay      time.Duration // passes
-	DropBefore bool          // the connection is closed and the request is not carried out
+	Hook       func()        // called before anything else; it may block
+	Delay      time.Duration // then this time passes
+	DropBefore bool          // then the connection is closed, and the request is not carried out
 
 	// What happens to the answer. With Drop the request is carried out and its
 	// answer lost: the connection is closed or, with Status, another answer is
@@ -56,9 +56,9 @@ type Fault struct {
 
 	// What changes in an answer of the image service, or in what the request starts.
 
-	Quirks    []Quirk                // ways in which answers differ
-	JobStatus string                 // stands as status in a job's answer
-	Edit      func(a map[string]any) // changes the JSON of an answer, after Quirks
+	Quirks    []Quirk                // applied in this order; those for the object store as well
+	JobStatus string                 // replaces the status in a job's answer
+	Edit      func(a map[string]any) // changes an answer that is a JSON object, after Quirks
 
 	// What changes in the job or image that a creation starts.
 
@@ -67,19 +67,23 @@ type Fault struct {
 	ListLate  int    // the image is left out of this many answers to OpImages that would list it, its name free until then; -1 until Server.ListImages
 }
 
-// FlowControl is the fault of a service that refuses count creations for the moment.
+// FlowControl refuses count creations with code: a code of the gateway
+// (APIGW.0308) with status 429, another (IMG.0060) with 400.
 func FlowControl(code string, count int) Fault {
-	return Fault{Op: OpCreate, Status: http.StatusBadRequest, Code: code,
-		Message: "The system is busy. Please try again later.", Count: count}
+	f := Fault{Op: OpCreate, Status: http.StatusBadRequest, Code: code, Message: "The system is busy. Please try again later.", Count: count}
+	if strings.HasPrefix(code, "APIGW.") {
+		f.Status = http.StatusTooManyRequests
+	}
+	return f
 }
 
-// ExpiredToken is the fault of a token that runs out once.
+// ExpiredToken refuses one request to the image service as if its token had expired.
 func ExpiredToken() Fault {
 	return Fault{Service: IMS, Status: http.StatusUnauthorized, Code: codeAuth, Message: "Incorrect IAM authentication information: token expired"}
 }
 
-// AcceptThen is the fault of a creation that is carried out and answered with
-// status all the same, its image left out of the next late lists.
+// AcceptThen carries a creation out but answers it with status, and leaves its
+// image out of the next late lists.
 func AcceptThen(status, late int) Fault {
 	return Fault{Op: OpCreate, Drop: true, Status: status, ListLate: late}
 }

@@ -23,15 +23,14 @@ const (
 	visiblePublic  = "public"
 )
 
-// ListImages lists the images that [Fault.ListLate] held back.
+// ListImages ends the effect of [Fault] ListLate: all images are listed from now on.
 func (s *Server) ListImages() {
 	s.ims.mu.Lock()
 	defer s.ims.mu.Unlock()
 	clear(s.ims.late)
 }
 
-// AddImage adds an image without a job: a public one, or one that was there
-// before. ID, Status (active), Visibility (private), Type (ECS), OSType (Linux)
+// AddImage adds an image without a job, for instance a public one. ID, Status (active), Visibility (private), Type (ECS), OSType (Linux)
 // and Created are filled in if empty. It returns the image's id.
 func (s *Server) AddImage(img Image) (id string, err error) {
 	def := func(v *string, d string) {
@@ -112,7 +111,7 @@ func (m *imsService) list(r *http.Request, f *Fault) (any, *apiError) {
 	return map[string]any{"images": out}, nil
 }
 
-// made returns images that are not there, other ones each time.
+// made returns n invented images, different ones each time.
 func made(n int) []Image {
 	out := make([]Image, n)
 	for i := range out {
@@ -122,7 +121,7 @@ func made(n int) []Image {
 	return out
 }
 
-// heldBack counts an answer from which a late image is left out.
+// heldBack reports whether a list leaves the image out, and counts it.
 func (m *imsService) heldBack(id string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -26,12 +26,12 @@ type Image struct {
 	EnterpriseProjectID string            `json:"enterprise_project_id"`
 	Tags                map[string]string `json:"tags"`       // by key, of either form of request
 	MinDisk             int               `json:"min_disk"`   // GB
-	Bucket              string            `json:"bucket"`     // of the object it is made of
+	Bucket              string            `json:"bucket"`     // of the object it was made from
 	Key                 string            `json:"key"`        // of that object
 	Format              string            `json:"format"`     // raw, zvhd2
 	DiskSize            int64             `json:"disk_size"`  // bytes
 	Created             time.Time         `json:"created"`    // by the server's clock
-	JobID               string            `json:"job_id"`     // of the job that makes it, "" if AddImage did
+	JobID               string            `json:"job_id"`     // of the job that makes it, "" after AddImage
 	Visibility          string            `json:"visibility"` // private, public, shared
 }
 
@@ -53,12 +53,12 @@ type Job struct {
 // jobState is a job as it is kept.
 type jobState struct {
 	Job
-	FailWith string `json:"fail_with,omitempty"` // the code and reason that a fault gave it
+	FailWith string `json:"fail_with,omitempty"` // set by a fault
 	FailWhy  string `json:"fail_why,omitempty"`
 }
 
-// maxReaders bounds the jobs that read their objects at a time; each needs up
-// to a record and a block of memory. The others wait.
+// maxReaders bounds the jobs that read their objects at a time, each of which
+// buffers a record and a block. The others wait.
 const maxReaders = 4
 
 type imsService struct {
@@ -71,7 +71,7 @@ type imsService struct {
 	mu     sync.Mutex // guards what follows and the structs in it
 	images map[string]*Image
 	jobs   map[string]*jobState
-	late   map[string]int // images not listed yet, by id: how often they are still left out, -1 until ListImages
+	late   map[string]int // by image id: how many more lists leave it out, -1 until ListImages
 }
 
 func newIMS(ctx context.Context, s *Server) (*imsService, error) {
@@ -79,7 +79,7 @@ func newIMS(ctx context.Context, s *Server) (*imsService, error) {
 		readers: make(chan struct{}, maxReaders)}
 	for _, d := range []string{"images", "jobs"} {
 		if err := os.MkdirAll(s.store.path("ims", d), 0o755); err != nil {
-			return nil, fmt.Errorf("imstest: make state directory: %w", err)
+			return nil, fmt.Errorf("imstest: create state directory: %w", err)
 		}
 	}
 	err := eachJSON(s.store.path("ims", "images"), func(i *Image) error {

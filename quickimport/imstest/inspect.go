@@ -35,7 +35,7 @@ func (s *Server) IMSEndpoint() string { return s.urls[IMS] }
 // IAMEndpoint returns the base URL of the project lookup.
 func (s *Server) IAMEndpoint() string { return s.urls[IAM] }
 
-// keys are what signs a request.
+// keys are a key pair and its security token.
 type keys struct{ access, secret, token string }
 
 func (s *Server) currentKeys() keys {
@@ -50,11 +50,11 @@ func (s *Server) AccessKey() string { return s.currentKeys().access }
 // SecretKey returns its secret key.
 func (s *Server) SecretKey() string { return s.currentKeys().secret }
 
-// SecurityToken returns the security token of the key pair, "" when it is a lasting one.
+// SecurityToken returns the security token of the key pair, "" if the pair is permanent.
 func (s *Server) SecurityToken() string { return s.currentKeys().token }
 
 // SetCredentials replaces the accepted key pair and its security token ("" for
-// a lasting pair): the keys were rotated, or the temporary ones have expired.
+// a permanent pair), as rotation or the expiry of temporary keys does.
 func (s *Server) SetCredentials(accessKey, secretKey, securityToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +67,7 @@ func (s *Server) Region() string { return s.region }
 // ProjectID returns the id of the region's project.
 func (s *Server) ProjectID() string { return s.projectID }
 
-// Bucket returns the name of a bucket that exists: the last given by WithBucket, else DefaultBucket.
+// Bucket returns the bucket given last by WithBucket, else DefaultBucket.
 func (s *Server) Bucket() string { return s.buckets[len(s.buckets)-1] }
 
 // Token returns the value of X-Auth-Token that is accepted.
@@ -77,14 +77,14 @@ func (s *Server) Token() string {
 	return s.token
 }
 
-// SetToken replaces the accepted token: the old one has expired.
+// SetToken replaces the accepted token, as if the old one had expired.
 func (s *Server) SetToken(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.token = token
 }
 
-// MakeBucket makes a bucket in any region ("" for the server's) and of any
+// MakeBucket creates a bucket in any region ("" for the server's) and of any
 // storage class ("" for STANDARD).
 func (s *Server) MakeBucket(name, region, class string) error {
 	if region == "" {
@@ -106,8 +106,8 @@ func (s *Server) PutObject(bucket, key string, r io.Reader) error {
 	return err
 }
 
-// Requests returns the requests received so far, in the order of their ends;
-// the oldest are dropped beyond some ten thousand.
+// Requests returns the requests received so far in order of completion. The
+// oldest are dropped beyond 20000 requests or 64 MiB of headers and bodies.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,9 +25,29 @@ func (m *imsService) create(body []byte, f *Fault) (any, *apiError) {
 	if e != nil {
 		return nil, e
 	}
-	img := &Image{ID: uuid.NewString(), Name: *q.Name, Description: q.Description, Status: "queued", Type: q.Type, Visibility: visiblePrivate, MinDisk: *q.MinDisk,
-		OSType: "Linux", Architecture: q.Architecture, Firmware: q.Firmware, License: q.License,
-		EnterpriseProjectID: q.EnterpriseProjectID, Created: m.clock().UTC(), Tags: map[string]string{}}
+	img := q.image(m.clock().UTC())
+	if e := m.checkObject(img); e != nil {
+		return nil, e
+	}
+	job := &jobState{Job: Job{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Type: "imsImportImageJob", Status: "INIT",
+		Begin: m.clock().UTC(), ImageID: img.ID, ImageName: img.Name}}
+	if q.data() {
+		job.Type = "imsImportDataImageJob"
+	}
+	job.FailWith, job.FailWhy = f.JobCode, f.JobReason
+	img.JobID = job.ID
+	if e := m.admit(img, job, f.ListLate); e != nil {
+		return nil, e
+	}
+	m.start(job.ID)
+	return map[string]string{"job_id": job.ID}, nil
+}
+
+// image returns the image that the request describes, queued.
+func (q *createRequest) image(now time.Time) *Image {
+	img := &Image{ID: uuid.NewString(), Name: *q.Name, Description: q.Description, Status: "queued", Type: q.Type,
+		Visibility: visiblePrivate, MinDisk: *q.MinDisk, OSType: "Linux", Architecture: q.Architecture, Firmware: q.Firmware,
+		License: q.License, EnterpriseProjectID: q.EnterpriseProjectID, Created: now, Tags: map[string]string{}}
 	if img.Type == "" {
 		img.Type = "ECS"
 	}
@@ -48,24 +68,10 @@ func (m *imsService) create(body []byte, f *Fault) (any, *apiError) {
 		img.Tags[strings.TrimSpace(*t.Key)] = strings.TrimSpace(*t.Value)
 	}
 	img.Bucket, img.Key = q.location()
-	if e := m.checkObject(img); e != nil {
-		return nil, e
-	}
-	job := &jobState{Job: Job{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Type: "imsImportImageJob", Status: "INIT",
-		Begin: m.clock().UTC(), ImageID: img.ID, ImageName: img.Name}}
-	if q.data() {
-		job.Type = "imsImportDataImageJob"
-	}
-	job.FailWith, job.FailWhy = f.JobCode, f.JobReason
-	img.JobID = job.ID
-	if e := m.admit(img, job, f.ListLate); e != nil {
-		return nil, e
-	}
-	m.start(job.ID)
-	return map[string]string{"job_id": job.ID}, nil
+	return img
 }
 
-// admit records image and job, unless name or quota forbid it.
+// admit records image and job, unless the name is taken or the quota exhausted.
 func (m *imsService) admit(img *Image, job *jobState, late int) *apiError {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -86,7 +92,7 @@ func (m *imsService) admit(img *Image, job *jobState, late int) *apiError {
 	return nil
 }
 
-// checkObject checks what a look at the object's first bytes decides.
+// checkObject checks the object's properties and its first bytes.
 func (m *imsService) checkObject(img *Image) *apiError {
 	b, ok := m.store.bucket(img.Bucket)
 	switch {
@@ -160,7 +166,7 @@ func (m *imsService) checkFormat(img *Image, or *objectReader) *apiError {
 
 func (m *imsService) start(id string) { m.wg.Go(func() { m.run(id) }) }
 
-// resume takes up the jobs that the last server on this directory did not end.
+// resume restarts the jobs that an earlier server on this directory left unfinished.
 func (m *imsService) resume() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -179,7 +185,7 @@ func collectKeys[V any](in map[string]V) []string {
 	return out
 }
 
-// pause is a quarter of a job's time; false when the server stops.
+// pause waits for a quarter of a job's duration. It returns false if the server stops.
 func (m *imsService) pause() bool {
 	select {
 	case <-time.After(m.jobDuration / 4):
@@ -250,7 +256,7 @@ func (m *imsService) fail(j *jobState, err error) {
 	m.save(writeJSON(m.jobFile(j.ID), j, m.store.durable))
 }
 
-// process reads the object as the service would to make a disk of it.
+// process reads the object as the service would to convert it.
 func (m *imsService) process(j *jobState, img *Image) error {
 	if j.FailWith != "" {
 		return bad(j.FailWith, j.FailWhy)

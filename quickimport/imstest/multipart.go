@@ -100,7 +100,7 @@ func (c *obsCall) copySource() (*objectReader, error) {
 	}
 	if m := c.r.Header.Get("X-Amz-Copy-Source-If-Match"); m != "" && plainETag(m) != or.ETag {
 		_ = or.Close()
-		return nil, refuse("PreconditionFailed", "The source's ETag is another.")
+		return nil, refuse("PreconditionFailed", "The ETag of the source does not match.")
 	}
 	return or, nil
 }

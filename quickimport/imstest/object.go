@@ -103,7 +103,7 @@ func (c *obsCall) getObject() error {
 func (c *obsCall) conditions(etag string) error {
 	match, none := c.r.Header.Get("If-Match"), c.r.Header.Get("If-None-Match")
 	if match != "" && match != "*" && plainETag(match) != etag {
-		return refuse("PreconditionFailed", "The ETag is another.")
+		return refuse("PreconditionFailed", "The ETag does not match.")
 	}
 	if none != "" && (none == "*" || plainETag(none) == etag) {
 		return refuse("NotModified", "")

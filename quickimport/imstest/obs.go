@@ -103,7 +103,7 @@ func (o *obs) serve(w http.ResponseWriter, r *http.Request, op Op, f *Fault) {
 	}
 }
 
-// check decides whether the request is one that the store takes.
+// check reports what makes the store refuse the request before it looks at the operation.
 func (c *obsCall) check() (err error) {
 	if err := refuseChunked(c.r); err != nil {
 		return err
@@ -129,7 +129,7 @@ func (c *obsCall) check() (err error) {
 	if c.bucket, ok = c.store.bucket(name); !ok && name != "" {
 		return noSuchBucket()
 	}
-	return c.vary()
+	return c.applyVariants()
 }
 
 // parameters are the query parameters that an operation knows.
@@ -150,9 +150,9 @@ var parameters = map[Op][]string{
 	OpListUploads:  {"uploads", "prefix", "max-uploads", "key-marker", "upload-id-marker"},
 }
 
-// checkQuery refuses parameters that the operation does not know. The service
-// takes x-id, which the AWS SDK appends, for a part of the key of a PUT; other
-// methods ignore it.
+// checkQuery refuses parameters that the operation does not know. With PUT the
+// service answers NoSuchKey, as reported for x-id, which the AWS SDK appends;
+// other methods ignore x-id.
 func (c *obsCall) checkQuery() error {
 	for p := range c.q {
 		switch {

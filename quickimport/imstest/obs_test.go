@@ -281,7 +281,7 @@ func TestDirectoryIsLocked(t *testing.T) {
 func TestRequestsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := imstest.NewServer(t)
-	body := strings.Repeat("x", 2<<20)
+	body := strings.Repeat("x", 1<<20)
 	for range 80 {
 		require.Equal(t, 400, send(s, "POST", action, body).status)
 	}

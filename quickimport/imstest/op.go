@@ -94,7 +94,7 @@ func imsOperation(r *http.Request) Op {
 func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
 
 // obsOperation names an operation by method, query and whether there is a key.
-// An address that is refused is left to the store.
+// It returns "" if the address is refused.
 func obsOperation(r *http.Request) Op {
 	bucket, key, err := address(r)
 	if err != nil || bucket == "" {

@@ -44,7 +44,7 @@ func defaults() options {
 // Option changes how a [Server] is built.
 type Option func(*options) error
 
-func needed(name, v string, set func(*options)) Option {
+func required(name, v string, set func(*options)) Option {
 	return func(o *options) error {
 		if v == "" {
 			return fmt.Errorf("imstest: %s is empty", name)
@@ -54,17 +54,18 @@ func needed(name, v string, set func(*options)) Option {
 	}
 }
 
-// WithDir keeps all state in directory dir, which is made if it is missing.
-// Default: a temporary directory that Close removes.
+// WithDir keeps all state in directory dir, which is created if it does not
+// exist and locked until Close: New fails with [ErrInUse] if another server uses
+// it. Default: a temporary directory that Close removes.
 func WithDir(dir string) Option {
-	return needed("directory", dir, func(o *options) { o.dir = dir })
+	return required("directory", dir, func(o *options) { o.dir = dir })
 }
 
 // WithListen serves everything on one address ("127.0.0.1:8080", port 0 picks
 // one). Default: a loopback listener of its own for each service, so that a
-// client that mixes endpoints up is noticed.
+// client that confuses endpoints fails.
 func WithListen(addr string) Option {
-	return needed("listen address", addr, func(o *options) { o.listen = addr })
+	return required("listen address", addr, func(o *options) { o.listen = addr })
 }
 
 // WithCredentials sets the one access key pair that is accepted.
@@ -79,28 +80,28 @@ func WithCredentials(accessKey, secretKey string) Option {
 	}
 }
 
-// WithSecurityToken makes the key pair a temporary one: every signed request
-// must carry this security token. Default: none.
+// WithSecurityToken makes the key pair temporary: every signed request must
+// carry this security token. Default: none.
 func WithSecurityToken(token string) Option {
-	return needed("security token", token, func(o *options) { o.securityToken = token })
+	return required("security token", token, func(o *options) { o.securityToken = token })
 }
 
 // WithToken sets the value of X-Auth-Token that is accepted. Default: DefaultToken.
 func WithToken(token string) Option {
-	return needed("token", token, func(o *options) { o.token = token })
+	return required("token", token, func(o *options) { o.token = token })
 }
 
 // WithRegion sets the region of the services and of new buckets. Default: DefaultRegion.
 func WithRegion(region string) Option {
-	return needed("region", region, func(o *options) { o.region = region })
+	return required("region", region, func(o *options) { o.region = region })
 }
 
 // WithBucket adds a bucket to those that exist from the start. Default: DefaultBucket alone.
 func WithBucket(name string) Option {
-	return needed("bucket", name, func(o *options) { o.buckets = append(o.buckets, name) })
+	return required("bucket", name, func(o *options) { o.buckets = append(o.buckets, name) })
 }
 
-// WithQuota sets how many images there can be, at least 0. Default: DefaultQuota.
+// WithQuota limits the number of private images, at least 0. Default: DefaultQuota.
 func WithQuota(images int) Option {
 	return func(o *options) error {
 		if images < 0 {
@@ -111,7 +112,7 @@ func WithQuota(images int) Option {
 	}
 }
 
-// WithJobDuration sets the time that a job takes beside the reading of its
+// WithJobDuration sets the time that a job takes in addition to reading its
 // object, at least 0. Default: 12 milliseconds.
 func WithJobDuration(d time.Duration) Option {
 	return func(o *options) error {
@@ -123,8 +124,8 @@ func WithJobDuration(d time.Duration) Option {
 	}
 }
 
-// WithClock sets the clock for time stamps and for the check of signature
-// dates. It is called concurrently. Default: time.Now.
+// WithClock sets the clock for time stamps, the Date header and the check of
+// signature dates. It is called concurrently. Default: time.Now.
 func WithClock(now func() time.Time) Option {
 	return func(o *options) error {
 		if now == nil {

@@ -56,7 +56,7 @@ func (f *Fault) writer(w http.ResponseWriter, r *http.Request, rec *Request) (_ 
 	return &slowWriter{ResponseWriter: w, r: r, f: f}, func() {}
 }
 
-// statusWriter remembers the status of an answer.
+// statusWriter records the status of an answer.
 type statusWriter struct {
 	http.ResponseWriter
 	status    int
@@ -81,7 +81,7 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// discard is for an answer that the client does not get.
+// discard drops an answer that the client must not get.
 type discard struct{ h http.Header }
 
 func (d discard) Header() http.Header         { return d.h }
@@ -157,14 +157,17 @@ func (b *buffered) Write(p []byte) (int, error) {
 	return b.body.Write(p)
 }
 
-// sendTwice sends the answer and, after it, the request as a second answer that
-// nobody asked for: net/http's client logs its first bytes.
+// sendTwice sends the answer followed by the request as an unsolicited second
+// answer, whose first bytes net/http's client logs.
 func (b *buffered) sendTwice(w http.ResponseWriter, rec *Request) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	defer conn.Close()
+	if b.status == 0 {
+		return // nothing was answered
+	}
 	b.header.Set("Content-Length", fmt.Sprint(b.body.Len()))
 	fmt.Fprintf(rw, "HTTP/1.1 %d %s\r\n", b.status, http.StatusText(b.status))
 	_ = b.header.Write(rw)

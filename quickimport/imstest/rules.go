@@ -13,7 +13,7 @@ type tag struct {
 	Value *string `json:"value"`
 }
 
-// createRequest is the body of quickimport; a pointer tells missing from empty.
+// createRequest is the body of a creation; pointers distinguish missing from empty.
 type createRequest struct {
 	Name                *string  `json:"name"`
 	Description         string   `json:"description"`
@@ -39,7 +39,7 @@ var (
 	uuidRule = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 )
 
-// parseCreate checks every rule that the body alone decides.
+// parseCreate checks every rule that depends on the body alone.
 func parseCreate(body []byte) (*createRequest, *apiError) {
 	if len(strings.TrimSpace(string(body))) == 0 {
 		return nil, bad("IMG.0007", "The request body is empty.")
@@ -149,7 +149,7 @@ func (q *createRequest) checkTags() *apiError {
 		}
 	}
 	for _, t := range q.ImageTags {
-		// The documents give image_tags limits of length alone.
+		// The documentation limits only the length of image_tags.
 		if t.Key == nil || t.Value == nil || *t.Key == "" || utf8.RuneCountInString(*t.Key) > 36 || utf8.RuneCountInString(*t.Value) > 43 {
 			return bad("IMG.0115", "The tag is invalid.")
 		}
@@ -177,7 +177,7 @@ func (q *createRequest) checkHardware() *apiError {
 	return nil
 }
 
-// checkVariants checks the rules that only some clouds have.
+// checkVariants checks the rules that only some clouds apply.
 func (q *createRequest) checkVariants(variants map[Variant]bool) *apiError {
 	windows := q.OSType != nil && *q.OSType == "Windows"
 	if !q.data() {

@@ -19,8 +19,8 @@ import (
 	"github.com/fastimage/fastimage/internal/filelock"
 )
 
-// maxRecorded and maxRecordedBytes bound the requests that Requests remembers;
-// the oldest go first.
+// maxRecorded and maxRecordedBytes bound the requests that Requests returns. The
+// older half is dropped when a bound is reached.
 const (
 	maxRecorded      = 20000
 	maxRecordedBytes = 64 << 20
@@ -29,7 +29,7 @@ const (
 // maxBody bounds the body of a request to the image service.
 const maxBody = 1 << 20
 
-// Services, as they stand in Request and Fault.
+// Names of the services in Request and Fault.
 const (
 	OBS = "obs" // object store
 	IMS = "ims" // image service
@@ -48,11 +48,11 @@ type Request struct {
 	Header    http.Header
 	Length    int64  // Content-Length, -1 when unknown
 	Body      []byte // bodies of IMS and IAM requests only
-	Status    int    // of the answer; 0 when the connection was closed instead
-	RequestID string // that the answer carries
+	Status    int    // of the answer; 0 if the connection was closed instead
+	RequestID string // in the headers of the answer
 }
 
-// Server is a test cloud. Its methods are safe for concurrent use.
+// Server is a simulated cloud. Its methods are safe for concurrent use.
 type Server struct {
 	options
 	store   *store
@@ -100,34 +100,13 @@ func New(opts ...Option) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	dir := s.dir
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "imstest-"); err != nil {
-			return nil, fmt.Errorf("imstest: make state directory: %w", err)
-		}
-		s.tempDir = dir
-	}
 	defer func() {
 		if err != nil {
 			_ = s.Close()
 		}
 	}()
-	if s.tempDir == "" {
-		if s.lock, err = lockDir(dir, s.logger); err != nil {
-			return nil, err
-		}
-	}
-	if s.store, err = openStore(dir, s.tempDir == "", s.region, s.clock); err != nil {
+	if err := s.openStore(); err != nil {
 		return nil, err
-	}
-	s.store.encrypted, s.store.versioned = s.variants[Encrypted], s.variants[Versioned]
-	for _, b := range s.buckets {
-		if _, ok := s.store.bucket(b); ok {
-			continue
-		}
-		if err := s.store.makeBucket(b, s.region, standardClass); err != nil {
-			return nil, fmt.Errorf("imstest: make bucket %q: %w", b, err)
-		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -140,6 +119,35 @@ func New(opts ...Option) (_ *Server, err error) {
 	}
 	s.ims.resume()
 	return s, nil
+}
+
+// openStore opens the store in the directory given by WithDir or a temporary
+// one, and creates the buckets that are missing.
+func (s *Server) openStore() (err error) {
+	dir, durable := s.dir, s.dir != ""
+	if durable {
+		s.lock, err = lockDir(dir, s.logger)
+	} else if dir, err = os.MkdirTemp("", "imstest-"); err != nil {
+		err = fmt.Errorf("imstest: create state directory: %w", err)
+	} else {
+		s.tempDir = dir
+	}
+	if err != nil {
+		return err
+	}
+	if s.store, err = openStore(dir, durable, s.region, s.clock); err != nil {
+		return err
+	}
+	s.store.encrypted, s.store.versioned = s.variants[Encrypted], s.variants[Versioned]
+	for _, b := range s.buckets {
+		if _, ok := s.store.bucket(b); ok {
+			continue
+		}
+		if err := s.store.makeBucket(b, s.region, standardClass); err != nil {
+			return fmt.Errorf("imstest: create bucket %q: %w", b, err)
+		}
+	}
+	return nil
 }
 
 func (s *Server) listen() error {
@@ -174,8 +182,9 @@ func (s *Server) handler(service string) http.Handler {
 	})
 }
 
-// serviceOf tells services apart that share a listener: by host name, else by
-// path. No bucket can be named v1 to v3, bucket names have at least 3 characters.
+// serviceOf returns the service that a request on a shared listener is for, by
+// host name, else by path. No bucket is called v1 to v3: bucket names have at
+// least 3 characters.
 func serviceOf(r *http.Request) string {
 	host, path := strings.ToLower(r.Host), r.URL.Path
 	switch {
@@ -210,7 +219,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, service string) 
 	s.respond(sw, r, &rec, f)
 }
 
-// respond carries a request out, as far as its fault lets it, and answers it.
+// respond carries a request out and answers it, except where its fault intervenes.
 func (s *Server) respond(w http.ResponseWriter, r *http.Request, rec *Request, f *Fault) {
 	f.delay(r)
 	if f.DropBefore {
@@ -288,14 +297,14 @@ func requestID(r *http.Request) string {
 	return id
 }
 
-// ErrInUse is the error of a directory (see [WithDir]) that another server uses.
+// ErrInUse reports that another server uses the directory given by [WithDir].
 var ErrInUse = errors.New("imstest: directory is in use by another server")
 
-// lockDir locks a state directory, so that two servers cannot write to it. On a
-// file system without locks the server works without.
+// lockDir locks a state directory against other servers. On a file system
+// without locks it only logs a warning.
 func lockDir(dir string, log *slog.Logger) (*filelock.Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("imstest: make state directory: %w", err)
+		return nil, fmt.Errorf("imstest: create state directory: %w", err)
 	}
 	l, err := filelock.Acquire(filepath.Join(dir, "lock"))
 	switch {
@@ -311,7 +320,7 @@ func lockDir(dir string, log *slog.Logger) (*filelock.Lock, error) {
 }
 
 // Close stops the server. State in a directory given by WithDir is kept, and
-// jobs under way are taken up again by the next server on it.
+// unfinished jobs are resumed by the next server that uses it.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.closed {

@@ -22,11 +22,7 @@ func (o *obs) checkV4(r *http.Request) error {
 	if !ok {
 		return refuse("AccessDenied", "Access Denied: a signature of version 4 in the Authorization header is needed.")
 	}
-	f := map[string]string{}
-	for _, p := range strings.Split(rest, ",") {
-		k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
-		f[k] = v
-	}
+	f := authFields(rest)
 	scope := strings.Split(f["Credential"], "/")
 	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
 	if len(scope) != 5 || err != nil || scope[1] != at.Format("20060102") || scope[3] != "s3" || scope[4] != "aws4_request" || scope[2] != o.region {

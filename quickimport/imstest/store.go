@@ -27,8 +27,8 @@ const standardClass = "STANDARD"
 //	buckets/NAME.json    objects/HASH.json    data/FILE    data/UPLOAD/PART
 //	uploads/UPLOAD/{upload.json,PART}         tmp/
 //
-// A completed upload's directory moves as it is from uploads to data and its
-// parts become the object's segments, so completing costs a rename, not a copy.
+// Completing an upload moves its directory from uploads to data, where its parts
+// become the object's segments: a rename, not a copy.
 type store struct {
 	dir       string
 	durable   bool
@@ -83,7 +83,7 @@ func openStore(dir string, durable bool, region string, now func() time.Time) (*
 	}
 	for _, d := range []string{"buckets", "objects", "data", "uploads", "tmp"} {
 		if err := os.MkdirAll(s.path(d), 0o755); err != nil {
-			return nil, fmt.Errorf("imstest: make state directory: %w", err)
+			return nil, fmt.Errorf("imstest: create state directory: %w", err)
 		}
 	}
 	return s, s.load()
@@ -129,8 +129,8 @@ func (s *store) load() error {
 	return s.loadUploads()
 }
 
-// sweep removes data without an object, and puts an upload back whose
-// completion was cut off before its object was recorded.
+// sweep removes data without an object, and restores an upload whose completion
+// was interrupted before its object was recorded.
 func (s *store) sweep(used map[string]bool) error {
 	entries, err := os.ReadDir(s.path("data"))
 	if err != nil {
@@ -241,7 +241,7 @@ func (s *store) bucket(name string) (bucket, bool) {
 	return *b, true
 }
 
-// received is a body on disk that belongs to nothing yet.
+// received is a body on disk that is not part of an object or upload yet.
 type received struct {
 	file string
 	size int64
@@ -264,7 +264,7 @@ func (s *store) receive(r io.Reader) (rc received, err error) {
 	return rc, err
 }
 
-// putReceived makes a received body the object bucket/key.
+// putReceived stores a received body as the object bucket/key.
 func (s *store) putReceived(bucket, key string, rc received, meta map[string]string, class string) (*object, error) {
 	id := newID()
 	o := &object{Version: 1, Bucket: bucket, Key: key, ETag: s.etag(rc.md5), Size: rc.size,
@@ -281,8 +281,8 @@ func (s *store) putReceived(bucket, key string, rc received, meta map[string]str
 	return o, s.install(o)
 }
 
-// install records o, in the place of the current version unless the bucket
-// keeps versions; the caller holds mu.
+// install records o and, unless the bucket keeps versions, removes the object
+// that it replaces; the caller holds mu.
 func (s *store) install(o *object) error {
 	b := s.buckets[o.Bucket]
 	old := b.objects[o.Key]
@@ -307,7 +307,7 @@ func (s *store) install(o *object) error {
 	return nil
 }
 
-// kill removes the data of an object when its last reader is done; the caller holds mu.
+// kill removes the data of an object once its last reader is closed; the caller holds mu.
 func (s *store) kill(o *object) {
 	if o == nil {
 		return
@@ -322,8 +322,8 @@ func (s *store) kill(o *object) {
 	}
 }
 
-// remove deletes an object or, with version, that version of it. In a bucket
-// that keeps versions, an object is deleted by a marker, which remove returns.
+// remove deletes an object or, with version, that version of it. If the bucket
+// keeps versions, it adds a delete marker and returns it.
 func (s *store) remove(bucket, key, version string) (marker *object, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -367,7 +367,7 @@ func (s *store) current(bucket string) []*object {
 	return out
 }
 
-// open returns the object as it is now; later changes do not reach the reader.
+// open returns the current version of an object. Later changes do not affect the reader.
 func (s *store) open(bucket, key string) (*objectReader, error) {
 	return s.openVersion(bucket, key, "")
 }

@@ -49,7 +49,7 @@ func (s *store) loadUploads() error {
 		u := &upload{parts: map[int]part{}}
 		data, err := os.ReadFile(filepath.Join(dir, "upload.json"))
 		if err != nil {
-			// Its id was never given out, or its removal was cut off.
+			// Its id was never given out, or its removal was interrupted.
 			_ = os.RemoveAll(dir)
 			continue
 		}
@@ -80,7 +80,7 @@ func (u *upload) loadParts(dir string) error {
 		if err1 != nil || err2 != nil || err3 != nil || info.Size() != size {
 			continue
 		}
-		// Two files of one number: a crash fell between the new and the removal of the old.
+		// Two files with one number: a crash came before the old one was removed.
 		if old, ok := u.parts[n]; ok && old.modified.After(info.ModTime()) {
 			continue
 		}
@@ -214,7 +214,7 @@ func (u *upload) assemble(list []completedPart) (*object, error) {
 	for i, c := range list {
 		p, ok := u.parts[c.PartNumber]
 		if !ok || !sameETag(c.ETag, p.md5) {
-			return nil, refuse("InvalidPart", fmt.Sprintf("Part %d was not uploaded, or its ETag is another.", c.PartNumber))
+			return nil, refuse("InvalidPart", fmt.Sprintf("Part %d was not uploaded, or its ETag does not match.", c.PartNumber))
 		}
 		if i < len(list)-1 && p.size < minPart {
 			return nil, refuse("EntityTooSmall", fmt.Sprintf("Part %d is smaller than 5 MiB.", c.PartNumber))

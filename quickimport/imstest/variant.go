@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Variant is a lasting way in which a cloud differs from the default one.
-// [Fault] is for what happens to some requests.
+// Variant is a permanent property in which a cloud differs from the default
+// one. For what happens to some requests only, see [Fault].
 type Variant string
 
 // Variants of the object store.
@@ -37,7 +37,7 @@ func WithVariants(variants ...Variant) Option {
 	return func(o *options) error {
 		for _, v := range variants {
 			if !slices.Contains(allVariants, v) {
-				return fmt.Errorf("imstest: unknown variant %q", v)
+				return fmt.Errorf("imstest: unknown variant %q; expected %s", v, names(allVariants))
 			}
 			o.variants[v] = true
 		}
@@ -45,8 +45,8 @@ func WithVariants(variants ...Variant) Option {
 	}
 }
 
-// vary changes a request, or refuses it, as the variants have it.
-func (c *obsCall) vary() error {
+// applyVariants changes or refuses a request as the variants require.
+func (c *obsCall) applyVariants() error {
 	if c.variants[NoRanges] && c.r.Method == http.MethodGet {
 		c.r.Header.Del("Range")
 	}

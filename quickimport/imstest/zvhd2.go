@@ -108,30 +108,17 @@ func (f *zfooter) layout(size int64) error {
 
 // checkZVHD2 reads the container to its last byte and expands every block.
 func checkZVHD2(ctx context.Context, r io.ReaderAt, size int64, progress func(done, total int64)) error {
-	if size%pageSize4K != 0 || size < 3*pageSize4K {
-		return damaged(size, "file length is not a container's")
-	}
-	head, err := readFooter(r, 0, true)
+	f, err := readFooters(r, size)
 	if err != nil {
 		return err
 	}
-	f, err := readFooter(r, size-pageSize4K, true)
+	bitmap, err := readTable(r, "bitmap", f.bitmapLBA, f.bitmapSize)
 	if err != nil {
 		return err
 	}
-	if err := f.layout(size); err != nil {
+	index, err := readTable(r, "index", f.indexLBA, f.indexSize)
+	if err != nil {
 		return err
-	}
-	if head.uuid != f.uuid || head.orig != f.orig || head.blockSize != f.blockSize {
-		return damaged(0, "header and footer disagree")
-	}
-	bitmap := make([]byte, f.bitmapSize)
-	if _, err := r.ReadAt(bitmap, int64(f.bitmapLBA)); err != nil {
-		return damaged(int64(f.bitmapLBA), "bitmap cannot be read: %v", err)
-	}
-	index := make([]byte, f.indexSize)
-	if n, err := r.ReadAt(index, int64(f.indexLBA)); n < len(index) {
-		return damaged(int64(f.indexLBA), "index cannot be read: %v", err)
 	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*maxBlkSize))
 	if err != nil {
@@ -151,14 +138,50 @@ func checkZVHD2(ctx context.Context, r io.ReaderAt, size int64, progress func(do
 		}
 		progress(w.at, size)
 	}
-	if w.n != f.stored {
-		return damaged(int64(f.bitmapLBA), "bitmap marks %d blocks, footer says %d", w.n, f.stored)
+	return w.end()
+}
+
+// readFooters reads header and last footer and checks them against each other
+// and the file length, so that the sizes they give can be allocated.
+func readFooters(r io.ReaderAt, size int64) (*zfooter, error) {
+	if size%pageSize4K != 0 || size < 3*pageSize4K {
+		return nil, damaged(size, "file length is not a container's")
+	}
+	head, err := readFooter(r, 0, true)
+	if err != nil {
+		return nil, err
+	}
+	f, err := readFooter(r, size-pageSize4K, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.layout(size); err != nil {
+		return nil, err
+	}
+	if head.uuid != f.uuid || head.orig != f.orig || head.blockSize != f.blockSize {
+		return nil, damaged(0, "header and footer disagree")
+	}
+	return f, nil
+}
+
+func readTable(r io.ReaderAt, name string, off uint64, size uint32) ([]byte, error) {
+	b := make([]byte, size)
+	if n, err := r.ReadAt(b, int64(off)); n < len(b) {
+		return nil, damaged(int64(off), "%s cannot be read: %v", name, err)
+	}
+	return b, nil
+}
+
+// end checks what follows the last record.
+func (w *zwalk) end() error {
+	if w.n != w.f.stored {
+		return damaged(int64(w.f.bitmapLBA), "bitmap marks %d blocks, footer says %d", w.n, w.f.stored)
 	}
 	// The checksum of this copy is stale in files of the vendor's tool.
-	if _, err := readFooter(r, w.at, false); err != nil {
+	if _, err := readFooter(w.r, w.at, false); err != nil {
 		return err
 	}
-	if uint64(w.at)+pageSize4K != f.indexLBA {
+	if uint64(w.at)+pageSize4K != w.f.indexLBA {
 		return damaged(w.at, "index does not follow the data")
 	}
 	return nil
