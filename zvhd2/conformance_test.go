@@ -14,6 +14,7 @@ import (
 )
 
 func TestVectors(t *testing.T) {
+	t.Parallel()
 	for _, v := range vectortest.WithExt(t, ".zvhd2") {
 		t.Run(v.File, func(t *testing.T) {
 			r := open(t, v.Data)
@@ -166,6 +167,7 @@ func checkFrame(t testing.TB, p []byte) {
 const stampOf = 1767323045 - 946684800
 
 func TestEncodeConformance(t *testing.T) {
+	t.Parallel()
 	huge := newDisk(70<<30, map[int64][]byte{10 * mib: text(1, 100), 69 << 30: noise(1, 3*mib)})
 	for _, c := range []struct {
 		name     string

@@ -18,6 +18,7 @@ import (
 )
 
 func TestDecode(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	d := sampleDisk()
 	file := encoded(t, d, d.size)
@@ -52,6 +53,7 @@ func (p *plainWriterAt) WriteAt(b []byte, off int64) (int, error) {
 }
 
 func TestDecodeToDeviceWritesZeros(t *testing.T) {
+	t.Parallel()
 	d := sampleDisk()
 	r := open(t, encoded(t, d, d.size))
 	w := &plainWriterAt{b: bytes.Repeat([]byte{0xee}, int(r.Size()))}
@@ -63,6 +65,7 @@ func TestDecodeToDeviceWritesZeros(t *testing.T) {
 }
 
 func TestDecodeErrors(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	d := sampleDisk()
 	file := encoded(t, d, d.size)
@@ -84,6 +87,7 @@ func TestDecodeErrors(t *testing.T) {
 }
 
 func TestStreamVectors(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	for _, v := range vectortest.All(t) {
 		t.Run(v.File, func(t *testing.T) {
@@ -122,6 +126,7 @@ func TestStreamVectors(t *testing.T) {
 }
 
 func TestStreamCut(t *testing.T) {
+	t.Parallel()
 	for _, v := range vectortest.WithExt(t, ".zvhd") {
 		for _, n := range []int{0, 100, 4096, 5000, len(v.Data) - 4096, len(v.Data) - 1} {
 			s, err := zvhd2.NewStreamReader(bytes.NewReader(v.Data[:n]))

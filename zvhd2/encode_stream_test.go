@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,6 +17,7 @@ import (
 func stream(d *disk) io.Reader { return io.NewSectionReader(d, 0, d.size) }
 
 func TestEncodeStream(t *testing.T) {
+	t.Parallel()
 	odd := newDisk(5*mib+1, map[int64][]byte{1000: text(1, 5000), 5 * mib: {1}})
 	small := newDisk(1, map[int64][]byte{0: {7}})
 	empty := newDisk(64*mib+100, nil)
@@ -38,6 +38,7 @@ func TestEncodeStream(t *testing.T) {
 }
 
 func TestEncodeStreamBadSource(t *testing.T) {
+	t.Parallel()
 	d := sampleDisk()
 	failure := errors.New("no more of this")
 	for name, c := range map[string]struct {
@@ -78,14 +79,13 @@ func (w brokenWriter) Write(p []byte) (int, error) {
 }
 
 func TestEncodeStreamCancelled(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	reason := errors.New("enough")
-	start := time.Now()
 	_, err := zvhd2.EncodeStream(ctx, io.Discard, endless{}, 1<<45, zvhd2.WithProgress(func(p zvhd2.Progress) {
 		if p.Skipped > 0 {
 			cancel(reason)
 		}
 	}))
 	require.ErrorIs(t, err, reason)
-	require.Less(t, time.Since(start), 20*time.Second)
 }

@@ -17,6 +17,7 @@ import (
 )
 
 func TestEncodeRoundTrip(t *testing.T) {
+	t.Parallel()
 	d := sampleDisk()
 	want := content(t, d, d.size)
 	for level := zvhd2.LevelFastest; level <= zvhd2.LevelAuto; level++ {
@@ -40,6 +41,7 @@ func TestEncodeRoundTrip(t *testing.T) {
 }
 
 func TestEncodeSameForAnyWorkers(t *testing.T) {
+	t.Parallel()
 	d := sampleDisk()
 	want := encoded(t, d, d.size, zvhd2.WithWorkers(1))
 	for _, n := range []int{2, 3, 8} {
@@ -48,16 +50,16 @@ func TestEncodeSameForAnyWorkers(t *testing.T) {
 }
 
 func TestEncodeNeverReadsHoles(t *testing.T) {
+	t.Parallel()
 	d := newDisk(1<<40, map[int64][]byte{1000: text(1, 5000), 1<<39 + 77: text(2, 3*mib)})
-	start := time.Now()
 	file := encoded(t, extents{d}, d.size)
 	require.Zero(t, d.holes)
 	require.EqualValues(t, 5000+3*mib, d.bytes)
-	require.Less(t, time.Since(start), 20*time.Second)
 	require.EqualValues(t, 3, open(t, file).Info().StoredBlocks)
 }
 
 func TestEncodeIncompressibleIsStored(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	sum, err := zvhd2.Encode(context.Background(), &out, bytes.NewReader(noise(1, 8*mib)), 8*mib, zvhd2.WithLevel(zvhd2.LevelBest))
 	require.NoError(t, err)
@@ -66,6 +68,7 @@ func TestEncodeIncompressibleIsStored(t *testing.T) {
 }
 
 func TestEncodeProgress(t *testing.T) {
+	t.Parallel()
 	d := sampleDisk()
 	var last zvhd2.Progress
 	file := encoded(t, d, d.size, zvhd2.WithProgress(func(p zvhd2.Progress) { last = p }))
@@ -97,6 +100,7 @@ type badSource struct {
 func (b badSource) NextData(int64) (int64, int64, error) { return b.start, b.end, b.err }
 
 func TestEncodeErrors(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	d := sampleDisk()
 	t.Run("write", func(t *testing.T) {
@@ -142,6 +146,7 @@ func TestEncodeErrors(t *testing.T) {
 }
 
 func TestParseLevel(t *testing.T) {
+	t.Parallel()
 	for l := zvhd2.LevelFastest; l <= zvhd2.LevelAuto; l++ {
 		got, err := zvhd2.ParseLevel(l.String())
 		require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
-// generated is a disk whose data is made when it is read: half a GiB of it, spread
+// generated is a disk whose data is made when it is read: 128 MiB of it, spread
 // over size bytes.
 type generated struct {
 	size, step int64
@@ -23,7 +23,7 @@ type generated struct {
 }
 
 func newGenerated(size int64) *generated {
-	g := &generated{size: size, step: size / 256, chunk: text(1, 2*mib)}
+	g := &generated{size: size, step: size / 64, chunk: text(1, 2*mib)}
 	copy(g.chunk[mib:], noise(2, mib/2))
 	return g
 }

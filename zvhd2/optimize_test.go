@@ -24,6 +24,7 @@ func optimized(t testing.TB, file []byte, opts ...zvhd2.Option) ([]byte, *zvhd2.
 }
 
 func TestOptimizeVectors(t *testing.T) {
+	t.Parallel()
 	for _, v := range vectortest.All(t) {
 		t.Run(v.File, func(t *testing.T) {
 			out, rep := optimized(t, v.Data)
@@ -47,6 +48,7 @@ func TestOptimizeVectors(t *testing.T) {
 }
 
 func TestOptimizeDropsZerosAndWaste(t *testing.T) {
+	t.Parallel()
 	d := newDisk(8*mib, map[int64][]byte{0: text(1, 8*mib)})
 	zero := make([]byte, 2*mib)
 	b := builder{size: d.size, block: 2 * mib, order: []int64{3, 1, 0, 2}, waste: 8192, payload: func(n int64, raw []byte) []byte {
@@ -70,6 +72,7 @@ func TestOptimizeDropsZerosAndWaste(t *testing.T) {
 }
 
 func TestRecoverCutAnywhere(t *testing.T) {
+	t.Parallel()
 	d := sampleDisk()
 	file := encoded(t, d, d.size)
 	want := content(t, d, d.size)
@@ -110,6 +113,7 @@ func TestRecoverCutAnywhere(t *testing.T) {
 }
 
 func TestRecoverDamage(t *testing.T) {
+	t.Parallel()
 	d := sampleDisk()
 	file := encoded(t, d, d.size)
 	var offs []int64
@@ -137,6 +141,7 @@ func TestRecoverDamage(t *testing.T) {
 }
 
 func TestRecoverVectors(t *testing.T) {
+	t.Parallel()
 	for _, v := range vectortest.All(t) {
 		var out bytes.Buffer
 		rep, err := zvhd2.Recover(context.Background(), &out, bytes.NewReader(v.Data), int64(len(v.Data)))

@@ -116,6 +116,7 @@ type cutter struct {
 	emit func(func(*encodeJob)) error
 	cur  int64  // the block in progress
 	buf  []byte // its content; nil: none
+	free []byte // of a block that is done
 }
 
 func (c *cutter) add(block int64, data []byte) error {
@@ -127,7 +128,11 @@ func (c *cutter) add(block int64, data []byte) error {
 			if err := c.flush(); err != nil {
 				return err
 			}
-			c.cur, c.buf = b, make([]byte, BlockSize)
+			c.cur, c.buf, c.free = b, c.free, nil
+			if c.buf == nil {
+				c.buf = make([]byte, BlockSize)
+			}
+			clear(c.buf)
 		}
 		n := copy(c.buf[at:], data)
 		data, off = data[n:], off+int64(n)
@@ -143,7 +148,7 @@ func (c *cutter) flush() error {
 	c.buf = nil
 	return c.emit(func(j *encodeJob) {
 		j.reset(c.cur)
-		j.data = buf
+		j.data, c.free = buf, j.data
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +25,7 @@ func verify(t testing.TB, file []byte, opts ...zvhd2.Option) *zvhd2.Report {
 }
 
 func TestVerifyVectors(t *testing.T) {
+	t.Parallel()
 	for _, v := range vectortest.All(t) {
 		t.Run(v.File, func(t *testing.T) {
 			rep := verify(t, v.Data)
@@ -112,6 +114,7 @@ func TestVerifyNothingCompared(t *testing.T) {
 }
 
 func TestVerifyListsEveryProblem(t *testing.T) {
+	t.Parallel()
 	d := sampleDisk()
 	file := encoded(t, d, d.size)
 	var offs []int64
@@ -141,6 +144,7 @@ func TestVerifyListsEveryProblem(t *testing.T) {
 // TestVerifyIndexWithoutBitmap damages the index of a file whose bitmap is of
 // no use.
 func TestVerifyIndexWithoutBitmap(t *testing.T) {
+	t.Parallel()
 	d := sampleDisk()
 	for _, full := range []bool{false, true} {
 		file := builder{size: d.size + 324, block: 2 * mib, full: full, payload: payloads["one frame"]}.build(t, d)
@@ -163,6 +167,7 @@ func TestVerifyIndexWithoutBitmap(t *testing.T) {
 // TestCorruption changes each field of each structure, with the checksum put
 // right, and holds what opening, reading and verifying make of it.
 func TestCorruption(t *testing.T) {
+	t.Parallel()
 	d := newDisk(21*mib, map[int64][]byte{0: text(1, 100), 4 * mib: text(2, 100), 8 * mib: text(3, 100)})
 	good := encoded(t, d, d.size)
 	end := len(good) - 4096
@@ -400,6 +405,7 @@ func TestNeverWritten(t *testing.T) {
 
 // TestVerifyStreamCorruption changes structures of the vendor's ZVHD.
 func TestVerifyStreamCorruption(t *testing.T) {
+	t.Parallel()
 	for _, v := range vectortest.WithExt(t, ".zvhd") {
 		end := len(v.Data) - 4096
 		for _, at := range []int{0, 9, 17, 41, 57, 61, 70, 84, 200, 4096, 4096 + 13, 4096 + 16, 4096 + 60,
@@ -416,6 +422,7 @@ func TestVerifyStreamCorruption(t *testing.T) {
 }
 
 func TestOverlap(t *testing.T) {
+	t.Parallel()
 	d := newDisk(6*mib, map[int64][]byte{0: text(1, 6*mib)})
 	file := encoded(t, d, d.size)
 	end := len(file) - 4096
@@ -427,4 +434,54 @@ func TestOverlap(t *testing.T) {
 	require.ErrorIs(t, err, zvhd2.ErrDamaged)
 	require.ErrorContains(t, err, "overlaps")
 	require.False(t, verify(t, file).OK())
+}
+
+// A compile-time option of the vendor's tool writes ZVHD with the fields, the index
+// and the bitmap of ZVHD2.
+func TestZVHDWithFieldsOfZVHD2(t *testing.T) {
+	t.Parallel()
+	v := vectortest.Named(t, "gaps.zvhd")
+	file := bytes.Clone(v.Data)
+	eod := len(file) - 4096
+	for _, page := range [][]byte{file[:4096], file[eod:]} {
+		binary.LittleEndian.PutUint32(page[88:], 2*mib)
+		binary.LittleEndian.PutUint32(page[92:], 10)
+		fixSum(page)
+	}
+	binary.LittleEndian.PutUint32(file[eod+136:], uint32(len(v.Blocks))) // the checksum is stale
+	foot := bytes.Clone(file[eod:])
+	binary.LittleEndian.PutUint64(foot[96:], uint64(len(file)))
+	binary.LittleEndian.PutUint64(foot[104:], uint64(len(file)+512<<10))
+	fixSum(foot)
+	file = slices.Concat(file, bytes.Repeat([]byte{1}, 516<<10), foot)
+
+	rep := verify(t, file)
+	require.Empty(t, rep.Problems)
+	var fields []string
+	for _, n := range rep.Notes {
+		fields = append(fields, n.Field)
+	}
+	for _, want := range []string{"zvhd2_version", "checksum", "trailing"} {
+		require.Contains(t, fields, want)
+	}
+	s, err := zvhd2.NewStreamReader(bytes.NewReader(file))
+	require.NoError(t, err)
+	var out bytes.Buffer
+	require.NoError(t, s.DecodeStream(t.Context(), &out))
+	v.Check(t, bytes.NewReader(out.Bytes()))
+	for name, f := range map[string]func(io.Writer) error{
+		"optimize": func(w io.Writer) error {
+			_, err := zvhd2.Optimize(t.Context(), w, bytes.NewReader(file), int64(len(file)))
+			return err
+		},
+		"recover": func(w io.Writer) error {
+			rep, err := zvhd2.Recover(t.Context(), w, bytes.NewReader(file), int64(len(file)))
+			require.True(t, err != nil || rep.Complete())
+			return err
+		},
+	} {
+		var out bytes.Buffer
+		require.NoError(t, f(&out), name)
+		v.Check(t, open(t, out.Bytes()))
+	}
 }

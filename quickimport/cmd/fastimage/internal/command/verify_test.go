@@ -39,7 +39,7 @@ func TestVerifyAndOptimize(t *testing.T) {
 		require.NoError(t, os.WriteFile(bad, data, 0o600))
 		r := fastimage(t, nil, "verify", "--json", bad)
 		require.Equal(t, exitFailed, r.code)
-		require.Equal(t, []string{"format", "size", "file_size", "blocks", "stored", "checked", "compared", "problems", "notes"}, keys(t, r.stdout))
+		require.Equal(t, []string{"format", "size", "file_size", "blocks", "stored", "checked", "compared", "problems", "omitted", "notes"}, keys(t, r.stdout))
 		var rep struct {
 			Problems []struct {
 				Kind  string `json:"kind"`
