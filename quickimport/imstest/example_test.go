@@ -7,6 +7,25 @@ import (
 	"github.com/fastimage/fastimage/quickimport/imstest"
 )
 
+// A creation that is carried out, answered with 504, and listed late.
+func ExampleServer_Fail() {
+	s, err := imstest.New()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+	s.Fail(imstest.AcceptThen(504, 3))
+
+	same, err := imstest.ParseFault("create:504-after-accept,list-late=3:1")
+	fmt.Println(same.Op, same.Status, same.Drop, same.ListLate, err)
+	_, err = imstest.ParseFault("create:504-after-lunch")
+	fmt.Println(err != nil)
+	// Output:
+	// create 504 true 3 <nil>
+	// true
+}
+
 func Example() {
 	s, err := imstest.New(imstest.WithRegion("cn-north-4"))
 	if err != nil {

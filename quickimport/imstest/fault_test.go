@@ -2,6 +2,7 @@ package imstest_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -276,5 +277,55 @@ func TestEndlessLists(t *testing.T) {
 	fail(t, s, "images:endless-images:all")
 	for range 3 {
 		require.Len(t, call(t, s, "GET", "/v2/cloudimages?limit=7&marker=x", nil).JSON["images"], 7)
+	}
+}
+
+func TestJobLimit(t *testing.T) {
+	t.Parallel()
+	s := rawCloud(t, imstest.WithVariants(imstest.JobLimit), imstest.WithJobDuration(time.Hour))
+	for i := range 40 {
+		require.Equal(t, 200, create(t, s, fmt.Sprintf("n%d", i)).status)
+	}
+	require.Contains(t, create(t, s, "more").body, "IMG.0060")
+}
+
+// Which requests are hit depends on their order alone, and every fault counts
+// every request that it matches.
+func TestFaultOrder(t *testing.T) {
+	t.Parallel()
+	s := imstest.NewServer(t)
+	hooked := 0
+	s.Fail(imstest.Fault{Op: imstest.OpImages, Status: 500, Hook: func() { hooked++ }},
+		imstest.Fault{Service: imstest.IMS, Status: 502, Nth: 2, Count: 2},
+		imstest.Fault{Op: imstest.OpImages, After: imstest.OpQuota, DropBefore: true, Reset: true, Count: -1})
+	var got []int
+	for range 4 {
+		got = append(got, send(s, "GET", "/v2/cloudimages", "").status)
+	}
+	require.Equal(t, []int{500, 502, 502, 200}, got)
+	require.Equal(t, 1, hooked)
+	require.Equal(t, 200, send(s, "GET", "/v1/cloudimages/quota", "").status)
+	require.Error(t, send(s, "GET", "/v2/cloudimages", "").err)
+	s.ClearFaults()
+	require.Equal(t, 200, send(s, "GET", "/v2/cloudimages", "").status)
+}
+
+// Answers that come late or byte by byte end with the client's patience.
+func TestSlowAnswers(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"images:delay=1h", "images:answer-delay=1h", "images:trickle=1h", "images:cut-after=5,trickle=1h"} {
+		s := imstest.NewServer(t)
+		fail(t, s, text)
+		r, err := http.NewRequest("GET", s.IMSEndpoint()+"/v2/cloudimages", nil)
+		require.NoError(t, err)
+		r.Header.Set("X-Auth-Token", s.Token())
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		res, err := s.Client().Do(r.WithContext(ctx))
+		if err == nil {
+			_, err = io.ReadAll(res.Body)
+		}
+		require.ErrorIs(t, err, context.DeadlineExceeded, text)
+		require.NoError(t, s.Close(), text)
 	}
 }

@@ -1,7 +1,6 @@
 package imstest
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -44,7 +43,7 @@ func (s *Server) AddImage(img Image) (id string, err error) {
 	def(&img.Type, "ECS")
 	def(&img.OSType, "Linux")
 	if img.Name == "" {
-		return "", errors.New("imstest: image without a name")
+		return "", errs.New("image without a name")
 	}
 	if img.Created.IsZero() {
 		img.Created = s.clock().UTC()
@@ -53,7 +52,7 @@ func (s *Server) AddImage(img Image) (id string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.images[img.ID] != nil {
-		return "", fmt.Errorf("imstest: image %s exists", img.ID)
+		return "", errs.Errorf("image %s exists", img.ID)
 	}
 	m.images[img.ID] = &img
 	return img.ID, writeJSON(m.imageFile(img.ID), &img, m.store.durable)

@@ -2,7 +2,6 @@ package imstest
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -79,7 +78,7 @@ func newIMS(ctx context.Context, s *Server) (*imsService, error) {
 		readers: make(chan struct{}, maxReaders)}
 	for _, d := range []string{"images", "jobs"} {
 		if err := os.MkdirAll(s.store.path("ims", d), 0o755); err != nil {
-			return nil, fmt.Errorf("imstest: create state directory: %w", err)
+			return nil, errs.Errorf("create state directory: %w", err)
 		}
 	}
 	err := eachJSON(s.store.path("ims", "images"), func(i *Image) error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,9 @@ func TestRules(t *testing.T) {
 	}{
 		{"empty body", "", "IMG.0007"},
 		{"not JSON", "{", "IMG.0001"},
+		{"nested without end", strings.Repeat(`{"name":`, 100000), "IMG.0001"},
+		{"not UTF-8", "{\"name\":\"\xff\"}", "IMG.0001"},
+		{"too many tags", system(m{"image_tags": slices.Repeat([]m{{"key": "k", "value": "v"}}, 20000)}), "IMG.0115"},
 		{"wrong type", `{"name":1}`, "IMG.0001"},
 		{"name missing", system(m{"name": nil}), "IMG.0062"},
 		{"name long", system(m{"name": strings.Repeat("n", 129)}), "IMG.0002"},

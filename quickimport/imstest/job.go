@@ -3,7 +3,6 @@ package imstest
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -14,7 +13,10 @@ import (
 	"github.com/google/uuid"
 )
 
-const maxImage = 1 << 40
+const (
+	maxImage = 1 << 40 // bytes of an object and of a disk
+	maxJobs  = 40      // unfinished jobs, with JobLimit
+)
 
 // create checks the request and the object, then starts a job.
 func (m *imsService) create(body []byte, f *Fault) (any, *apiError) {
@@ -78,6 +80,9 @@ func (m *imsService) admit(img *Image, job *jobState, late int) *apiError {
 	if !m.variants[SharedNames] && m.taken(img.Name) {
 		return bad("IMG.0009", "The image name already exists.")
 	}
+	if m.variants[JobLimit] && m.unfinished() >= maxJobs {
+		return bad("IMG.0060", "The system is busy. Please try again later.")
+	}
 	if m.private() >= m.quota {
 		return bad("IMG.0015", "The image quota is insufficient.")
 	}
@@ -90,6 +95,17 @@ func (m *imsService) admit(img *Image, job *jobState, late int) *apiError {
 		return &apiError{500, "IMG.0061", "Unknown system error."}
 	}
 	return nil
+}
+
+// unfinished counts the jobs that have not ended; the caller holds mu.
+func (m *imsService) unfinished() int {
+	n := 0
+	for _, j := range m.jobs {
+		if j.End.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 // checkObject checks the object's properties and its first bytes.
@@ -262,11 +278,11 @@ func (m *imsService) process(j *jobState, img *Image) error {
 		return bad(j.FailWith, j.FailWhy)
 	}
 	if img == nil {
-		return errors.New("imstest: the image was deleted")
+		return errs.New("the image was deleted")
 	}
 	or, err := m.store.open(img.Bucket, img.Key)
 	if err != nil {
-		return fmt.Errorf("imstest: open the image file: %w", err)
+		return errs.Errorf("open the image file: %w", err)
 	}
 	defer or.Close()
 	if img.Format != "zvhd2" {

@@ -1,8 +1,6 @@
 package imstest
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 )
@@ -47,7 +45,7 @@ type Option func(*options) error
 func required(name, v string, set func(*options)) Option {
 	return func(o *options) error {
 		if v == "" {
-			return fmt.Errorf("imstest: %s is empty", name)
+			return errs.Errorf("%s is empty", name)
 		}
 		set(o)
 		return nil
@@ -73,7 +71,7 @@ func WithListen(addr string) Option {
 func WithCredentials(accessKey, secretKey string) Option {
 	return func(o *options) error {
 		if accessKey == "" || secretKey == "" {
-			return errors.New("imstest: access key or secret key is empty")
+			return errs.New("access key or secret key is empty")
 		}
 		o.accessKey, o.secretKey = accessKey, secretKey
 		return nil
@@ -105,7 +103,7 @@ func WithBucket(name string) Option {
 func WithQuota(images int) Option {
 	return func(o *options) error {
 		if images < 0 {
-			return fmt.Errorf("imstest: quota %d is negative", images)
+			return errs.Errorf("quota %d is negative", images)
 		}
 		o.quota = images
 		return nil
@@ -117,7 +115,7 @@ func WithQuota(images int) Option {
 func WithJobDuration(d time.Duration) Option {
 	return func(o *options) error {
 		if d < 0 {
-			return fmt.Errorf("imstest: job duration %v is negative", d)
+			return errs.Errorf("job duration %v is negative", d)
 		}
 		o.jobDuration = d
 		return nil
@@ -129,7 +127,7 @@ func WithJobDuration(d time.Duration) Option {
 func WithClock(now func() time.Time) Option {
 	return func(o *options) error {
 		if now == nil {
-			return errors.New("imstest: clock is nil")
+			return errs.New("clock is nil")
 		}
 		o.clock = now
 		return nil
@@ -140,7 +138,7 @@ func WithClock(now func() time.Time) Option {
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
-			return errors.New("imstest: logger is nil")
+			return errs.New("logger is nil")
 		}
 		o.logger = l
 		return nil

@@ -49,7 +49,7 @@ import (
 func ParseFault(text string) (Fault, error) {
 	f, err := parseFault(text)
 	if err != nil {
-		return Fault{}, fmt.Errorf("imstest: fault %q: %w", text, err)
+		return Fault{}, errs.Errorf("fault: %w", err)
 	}
 	return f, nil
 }

@@ -77,7 +77,7 @@ func (r *objectReader) file(i int) (*os.File, error) {
 func (r *objectReader) ReadAt(p []byte, off int64) (n int, err error) {
 	r.once.Do(r.init)
 	if off < 0 {
-		return 0, errors.New("imstest: negative offset")
+		return 0, errs.New("negative offset")
 	}
 	for n < len(p) {
 		at := off + int64(n)

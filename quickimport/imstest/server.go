@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -128,7 +127,7 @@ func (s *Server) openStore() (err error) {
 	if durable {
 		s.lock, err = lockDir(dir, s.logger)
 	} else if dir, err = os.MkdirTemp("", "imstest-"); err != nil {
-		err = fmt.Errorf("imstest: create state directory: %w", err)
+		err = errs.Errorf("create state directory: %w", err)
 	} else {
 		s.tempDir = dir
 	}
@@ -144,7 +143,7 @@ func (s *Server) openStore() (err error) {
 			continue
 		}
 		if err := s.store.makeBucket(b, s.region, standardClass); err != nil {
-			return fmt.Errorf("imstest: create bucket %q: %w", b, err)
+			return errs.Errorf("create bucket %q: %w", b, err)
 		}
 	}
 	return nil
@@ -160,7 +159,7 @@ func (s *Server) listen() error {
 func (s *Server) serve(addr, service string, names ...string) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return fmt.Errorf("imstest: listen: %w", err)
+		return errs.Errorf("listen: %w", err)
 	}
 	srv := &http.Server{Handler: s.handler(service), ReadHeaderTimeout: 30 * time.Second, MaxHeaderBytes: 64 << 10}
 	s.servers = append(s.servers, srv)
@@ -297,24 +296,21 @@ func requestID(r *http.Request) string {
 	return id
 }
 
-// ErrInUse reports that another server uses the directory given by [WithDir].
-var ErrInUse = errors.New("imstest: directory is in use by another server")
-
 // lockDir locks a state directory against other servers. On a file system
 // without locks it only logs a warning.
 func lockDir(dir string, log *slog.Logger) (*filelock.Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("imstest: create state directory: %w", err)
+		return nil, errs.Errorf("create state directory: %w", err)
 	}
 	l, err := filelock.Acquire(filepath.Join(dir, "lock"))
 	switch {
 	case errors.Is(err, filelock.ErrHeld):
-		return nil, fmt.Errorf("%w: %s: %w", ErrInUse, dir, err)
+		return nil, errs.Errorf("%w: %s: %w", ErrInUse, dir, err)
 	case errors.Is(err, errors.ErrUnsupported):
 		log.Warn("the file system has no locks: a second server on the directory would not be noticed", "dir", dir)
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("imstest: lock state directory: %w", err)
+		return nil, errs.Errorf("lock state directory: %w", err)
 	}
 	return l, nil
 }

@@ -190,6 +190,8 @@ func raw(t *testing.T, s *imstest.Server, method, host, path string, edit func(*
 	return res.StatusCode, string(out)
 }
 
+const copySource = "X-Amz-Copy-Source"
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	s := imstest.NewServer(t)
@@ -213,6 +215,16 @@ func TestRefusals(t *testing.T) {
 		{"trailer", "PUT", "", "/images/k", func(r *http.Request) { r.Header.Set("X-Amz-Trailer", "x-amz-checksum-crc32") }, 400, "XAmzContentSHA256Mismatch"},
 		{"bad MD5 header", "PUT", "", "/images/k", func(r *http.Request) { r.Header.Set("Content-MD5", "?") }, 400, "InvalidDigest"},
 		{"long key", "PUT", "", "/images/" + strings.Repeat("k", 1025), nil, 400, "KeyTooLongError"},
+		{"unknown parameter", "GET", "", "/images/k?torrent", nil, 501, "NotImplemented"},
+		{"unknown parameter of a PUT", "PUT", "", "/images/k?acl", nil, 404, "NoSuchKey"},
+		{"upload id of a path", "PUT", "", "/images/k?partNumber=1&uploadId=../../buckets", nil, 404, "NoSuchUpload"},
+		{"key of a path", "PUT", "", "/images/../../../etc/passwd", nil, 200, ""},
+		{"bucket of a path", "GET", "", "/..%2F..", nil, 404, "NoSuchBucket"},
+		{"negative marker", "GET", "", "/images/k?uploadId=x&part-number-marker=-1", nil, 400, "InvalidArgument"},
+		{"endless page", "GET", "", "/images?max-keys=99999999999999999999", nil, 400, "InvalidArgument"},
+		{"list of parts that is no XML", "POST", "", "/images/k?uploadId=x", nil, 400, "MalformedXML"},
+		{"delete of a bucket", "DELETE", "", "/images", nil, 405, "MethodNotAllowed"},
+		{"copy without a bucket", "PUT", "", "/images/k?partNumber=1&uploadId=x", func(r *http.Request) { r.Header.Set(copySource, "k") }, 403, "SignatureDoesNotMatch"},
 		{"part number", "PUT", "", "/images/k?partNumber=10001&uploadId=x", nil, 400, "InvalidArgument"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

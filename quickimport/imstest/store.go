@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -79,11 +78,11 @@ func openStore(dir string, durable bool, region string, now func() time.Time) (*
 		buckets: map[string]*bucket{}, uploads: map[string]*upload{}}
 	// What a crash left in tmp was never acknowledged.
 	if err := os.RemoveAll(s.path("tmp")); err != nil {
-		return nil, fmt.Errorf("imstest: clear temporary files: %w", err)
+		return nil, errs.Errorf("clear temporary files: %w", err)
 	}
 	for _, d := range []string{"buckets", "objects", "data", "uploads", "tmp"} {
 		if err := os.MkdirAll(s.path(d), 0o755); err != nil {
-			return nil, fmt.Errorf("imstest: create state directory: %w", err)
+			return nil, errs.Errorf("create state directory: %w", err)
 		}
 	}
 	return s, s.load()
@@ -105,7 +104,7 @@ func (s *store) load() error {
 	used := map[string]bool{}
 	err = eachJSON(s.path("objects"), func(o *object) error {
 		if o.Version != 1 {
-			return fmt.Errorf("imstest: object state version %d is not supported", o.Version)
+			return errs.Errorf("object state version %d is not supported", o.Version)
 		}
 		if b := s.buckets[o.Bucket]; b != nil {
 			b.objects[o.Key] = append(b.objects[o.Key], o)
@@ -134,7 +133,7 @@ func (s *store) load() error {
 func (s *store) sweep(used map[string]bool) error {
 	entries, err := os.ReadDir(s.path("data"))
 	if err != nil {
-		return fmt.Errorf("imstest: read state: %w", err)
+		return errs.Errorf("read state: %w", err)
 	}
 	for _, e := range entries {
 		p := s.path("data", e.Name())
@@ -147,7 +146,7 @@ func (s *store) sweep(used map[string]bool) error {
 			err = os.RemoveAll(p)
 		}
 		if err != nil {
-			return fmt.Errorf("imstest: recover state: %w", err)
+			return errs.Errorf("recover state: %w", err)
 		}
 	}
 	return nil
@@ -161,11 +160,11 @@ func eachJSON[T any](dir string, f func(*T) error) error {
 	for _, n := range names {
 		data, err := os.ReadFile(n)
 		if err != nil {
-			return fmt.Errorf("imstest: read state: %w", err)
+			return errs.Errorf("read state: %w", err)
 		}
 		v := new(T)
 		if err := json.Unmarshal(data, v); err != nil {
-			return fmt.Errorf("imstest: read state %s: %w", n, err)
+			return errs.Errorf("read state %s: %w", n, err)
 		}
 		if err := f(v); err != nil {
 			return err
@@ -194,7 +193,7 @@ func writeJSON(name string, v any, durable bool) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("imstest: write state: %w", err)
+		return errs.Errorf("write state: %w", err)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ type part struct {
 func (s *store) loadUploads() error {
 	dirs, err := os.ReadDir(s.path("uploads"))
 	if err != nil {
-		return fmt.Errorf("imstest: read state: %w", err)
+		return errs.Errorf("read state: %w", err)
 	}
 	for _, d := range dirs {
 		dir := s.path("uploads", d.Name())
@@ -54,7 +54,7 @@ func (s *store) loadUploads() error {
 			continue
 		}
 		if err := json.Unmarshal(data, u); err != nil {
-			return fmt.Errorf("imstest: read state of upload %s: %w", d.Name(), err)
+			return errs.Errorf("read state of upload %s: %w", d.Name(), err)
 		}
 		if err := u.loadParts(dir); err != nil {
 			return err
@@ -67,7 +67,7 @@ func (s *store) loadUploads() error {
 func (u *upload) loadParts(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("imstest: read state: %w", err)
+		return errs.Errorf("read state: %w", err)
 	}
 	for _, e := range entries {
 		f := strings.Split(e.Name(), "-")

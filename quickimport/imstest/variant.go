@@ -2,7 +2,6 @@ package imstest
 
 import (
 	"encoding/xml"
-	"fmt"
 	"net/http"
 	"slices"
 )
@@ -26,18 +25,19 @@ const (
 	KnownOSVersions Variant = "known-os-versions" // os_version must be one of [Server.OSVersions]
 	NoWindows       Variant = "no-windows"        // Windows system images are refused, as current editions announce
 	MinDiskFloor    Variant = "min-disk-floor"    // min_disk is at least 10 GB (Linux) or 20 GB (Windows), for data disks too
+	JobLimit        Variant = "job-limit"         // a creation while 40 jobs are unfinished is refused (IMG.0060)
 	SharedNames     Variant = "shared-names"      // several private images can have one name
 	NoLazyLoading   Variant = "no-lazy-loading"   // images become ZVHD: __lazyloading is False
 )
 
-var allVariants = []Variant{NoCopy, NoRanges, IgnoreMD5, Encrypted, EncryptedS3, Versioned, KnownOSVersions, NoWindows, MinDiskFloor, SharedNames, NoLazyLoading}
+var allVariants = []Variant{NoCopy, NoRanges, IgnoreMD5, Encrypted, EncryptedS3, Versioned, KnownOSVersions, NoWindows, MinDiskFloor, JobLimit, SharedNames, NoLazyLoading}
 
 // WithVariants makes the cloud differ from the default one. Default: none.
 func WithVariants(variants ...Variant) Option {
 	return func(o *options) error {
 		for _, v := range variants {
 			if !slices.Contains(allVariants, v) {
-				return fmt.Errorf("imstest: unknown variant %q; expected %s", v, names(allVariants))
+				return errs.Errorf("unknown variant %q; expected %s", v, names(allVariants))
 			}
 			o.variants[v] = true
 		}
