@@ -3,7 +3,6 @@ package quickimport
 import (
 	"context"
 	"io"
-	"runtime"
 
 	"github.com/fastimage/fastimage/internal/prefetch"
 	"github.com/fastimage/fastimage/rawimage"
@@ -20,7 +19,7 @@ func (c *Content) ReadAhead(ctx context.Context) (disk io.ReaderAt, done func())
 	if !c.in.Remote {
 		return c.image, func() {}
 	}
-	ahead := prefetch.New(ctx, c.image, c.Size(), readUnits, runtime.GOMAXPROCS(0))
+	ahead := prefetch.New(ctx, c.image, c.Size(), readUnits)
 	ahead.Start()
 	return ahead, ahead.Close
 }
@@ -28,7 +27,7 @@ func (c *Content) ReadAhead(ctx context.Context) (disk io.ReaderAt, done func())
 // readAhead returns a remote file for a reader that reads it from its start to
 // its end. The reading ahead ends with the content.
 func (c *Content) readAhead(ctx context.Context, file *rawimage.Image) (*rawimage.Image, error) {
-	ahead := prefetch.New(context.WithoutCancel(ctx), file, file.Size(), readUnits, 1)
+	ahead := prefetch.New(context.WithoutCancel(ctx), file, file.Size(), readUnits)
 	release := c.in.Close
 	c.in.Close = func() error {
 		ahead.Close()

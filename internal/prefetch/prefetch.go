@@ -25,35 +25,34 @@ const startRead = 128 << 10
 // its start on. Reads of what was read already, or out of order, go to the source directly: they
 // are right, but not faster. It is safe for concurrent use.
 type Disk struct {
-	src    io.ReaderAt
-	find   sparse.Finder
-	size   int64
-	ahead  int64 // units read ahead of the consumer
-	behind int64 // units kept for consumers that are slower than others
+	src   io.ReaderAt
+	find  sparse.Finder
+	size  int64
+	ahead int // units that are read but not taken, at most
 
 	cancel context.CancelFunc
 
 	mu    sync.Mutex // guards what follows
 	more  sync.Cond  // the consumer has moved on, or everything ends
 	units map[int64]*unit
-	seq   int64 // units handed out by the walk so far
-	taken int64 // the consumer has come to this one
+	seq   int   // units handed out by the walk so far
 	pass  int64 // counts the walks: one that is not the last has ended
+	pos   int64 // the walk has come to here; the size of the disk if there is none
 	ended bool
 }
 
 type unit struct {
-	seq   int64
-	ready chan struct{} // closed when data and err are set
+	seq   int
+	ready chan struct{} // closed when the rest is set
 	data  []byte
+	end   int64 // of what is data in it; a consumer that has come there is done with it
 	err   error
 }
 
 // New returns src, a disk of size bytes that may know its holes, with up to ahead
-// units of 2 MiB being read ahead for a number of consumers that work side by
-// side. Memory is 2 MiB times (ahead + 2*consumers). It must be closed.
-func New(ctx context.Context, src io.ReaderAt, size int64, ahead, consumers int) *Disk {
-	d := &Disk{src: src, find: sparse.Of(src), size: size, ahead: int64(max(ahead, 1)), behind: int64(2 * max(consumers, 1)), units: make(map[int64]*unit)}
+// units of 2 MiB read ahead, which is also its memory. It must be closed.
+func New(ctx context.Context, src io.ReaderAt, size int64, ahead int) *Disk {
+	d := &Disk{src: src, find: sparse.Of(src), size: size, pos: size, ahead: max(ahead, 1), units: make(map[int64]*unit)}
 	d.more.L = &d.mu
 	ctx, d.cancel = context.WithCancel(ctx)
 	context.AfterFunc(ctx, d.end)
@@ -91,7 +90,7 @@ func (d *Disk) Start() {
 		return
 	}
 	clear(d.units)
-	d.seq, d.taken = 0, 0
+	d.seq, d.pos = 0, 0
 	d.pass++
 	d.more.Broadcast()
 	go d.walk(d.pass)
@@ -100,6 +99,7 @@ func (d *Disk) Start() {
 // walk hands out the units that have data, in order. What it cannot find out,
 // consumers find out for themselves.
 func (d *Disk) walk(pass int64) {
+	defer d.reach(pass, d.size)
 	for off := int64(0); off < d.size; off += unitSize {
 		start, _, err := d.NextData(off)
 		if err != nil {
@@ -112,11 +112,21 @@ func (d *Disk) walk(pass int64) {
 	}
 }
 
+// reach notes how far a walk has come.
+func (d *Disk) reach(pass, pos int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pass == pass {
+		d.pos = pos
+		d.more.Broadcast()
+	}
+}
+
 // begin reads a unit once there is room for it.
 func (d *Disk) begin(pass, off int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for !d.ended && d.pass == pass && d.seq >= d.taken+d.ahead {
+	for !d.ended && d.pass == pass && len(d.units) >= d.ahead {
 		d.more.Wait()
 	}
 	if d.ended || d.pass != pass {
@@ -125,29 +135,32 @@ func (d *Disk) begin(pass, off int64) bool {
 	u := &unit{seq: d.seq, ready: make(chan struct{})}
 	d.units[off] = u
 	d.seq++
+	d.pos = off + unitSize
+	d.more.Broadcast()
 	go func() {
 		defer close(u.ready)
-		u.data, u.err = d.readUnit(off)
+		u.data, u.end, u.err = d.readUnit(off)
 	}()
 	return true
 }
 
-func (d *Disk) readUnit(off int64) ([]byte, error) {
-	p := make([]byte, min(unitSize, d.size-off))
+func (d *Disk) readUnit(off int64) (p []byte, dataEnd int64, err error) {
+	p = make([]byte, min(unitSize, d.size-off))
 	for pos := off; pos < off+int64(len(p)); {
 		start, end, err := d.NextData(pos)
 		if err == io.EOF || err == nil && start >= off+int64(len(p)) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, pos, err
 		}
 		pos = min(end, off+int64(len(p)))
 		if err := readFull(d.src, p[start-off:pos-off], start); err != nil {
-			return nil, err
+			return nil, pos, err
 		}
+		dataEnd = pos
 	}
-	return p, nil
+	return p, dataEnd, nil
 }
 
 func readFull(src io.ReaderAt, p []byte, off int64) error {
@@ -189,33 +202,44 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 
 // read reads a range within one unit.
 func (d *Disk) read(p []byte, off int64) error {
-	u := d.take(off / unitSize * unitSize)
+	at := off / unitSize * unitSize
+	u := d.lookup(at)
 	if u == nil {
 		return readFull(d.src, p, off)
 	}
 	<-u.ready
-	if u.err != nil {
-		return u.err
+	if u.err == nil {
+		copy(p, u.data[off-at:])
 	}
-	copy(p, u.data[off%unitSize:])
-	return nil
+	if u.err != nil || off+int64(len(p)) >= u.end {
+		d.release(at, u)
+	}
+	return u.err
 }
 
-// take returns the unit at off if it is read or being read, and lets go of those
-// that all consumers have passed.
-func (d *Disk) take(off int64) *unit {
+// lookup returns the unit at off if it is read or being read. One that the walk is
+// about to come to is waited for, not read twice.
+func (d *Disk) lookup(off int64) *unit {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	u := d.units[off]
-	if u == nil || u.seq < d.taken {
-		return u
+	for !d.ended && off >= d.pos && len(d.units) < d.ahead {
+		d.more.Wait()
 	}
-	d.taken = u.seq + 1
+	return d.units[off]
+}
+
+// release lets go of a unit that was taken, and of those that nobody came for.
+func (d *Disk) release(off int64, u *unit) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.units[off] != u {
+		return
+	}
+	delete(d.units, off)
 	for at, old := range d.units {
-		if old.seq < d.taken-d.behind {
+		if old.seq < u.seq-d.ahead {
 			delete(d.units, at)
 		}
 	}
 	d.more.Broadcast()
-	return u
 }

@@ -1,32 +1,35 @@
 package httpfile
 
 import (
-	"errors"
+	"github.com/fastimage/fastimage/internal/pkgerr"
+
 	"fmt"
 	"net/http"
 	"time"
 )
 
+const pkg = pkgerr.Package("httpfile")
+
 // Conditions, for use with errors.Is.
 var (
 	// ErrURL means that a URL is not one of a file on an HTTP server.
-	ErrURL = errors.New("httpfile: invalid URL")
+	ErrURL = pkg.New("invalid URL")
 	// ErrChanged means that the file is no longer what it was when it was opened.
-	ErrChanged = errors.New("httpfile: file changed while in use")
+	ErrChanged = pkg.New("file changed while in use")
 	// ErrNoRanges means that the server does not support range requests: the file
 	// can only be read from its start to its end.
-	ErrNoRanges = errors.New("httpfile: server does not support ranges")
+	ErrNoRanges = pkg.New("server does not support ranges")
 	// ErrEmpty means that the file has no bytes.
-	ErrEmpty = errors.New("httpfile: file is empty")
+	ErrEmpty = pkg.New("file is empty")
 	// ErrEncoded means that the server sends the file in a content encoding,
 	// though it was asked not to.
-	ErrEncoded = errors.New("httpfile: server encodes the content")
+	ErrEncoded = pkg.New("server encodes the content")
 	// ErrRedirect means too many redirects, or one that is not followed.
-	ErrRedirect = errors.New("httpfile: redirect refused")
+	ErrRedirect = pkg.New("redirect refused")
 	// ErrAnswer means that an answer contradicts the request or itself.
-	ErrAnswer = errors.New("httpfile: unexpected answer")
+	ErrAnswer = pkg.New("unexpected answer")
 	// ErrTruncated means that a stream ended before the length the server named.
-	ErrTruncated = errors.New("httpfile: stream is truncated")
+	ErrTruncated = pkg.New("stream is truncated")
 )
 
 // Error reports a request that failed for good. Err is one of the conditions
@@ -38,8 +41,11 @@ type Error struct {
 }
 
 // Error implements error.
-func (e *Error) Error() string {
-	return fmt.Sprintf("httpfile: %s: at offset %d: %v", e.URL, e.Offset, e.Err)
+func (e *Error) Error() string { return "httpfile: " + e.Text() }
+
+// Text is Error without the package's name.
+func (e *Error) Text() string {
+	return fmt.Sprintf("%s: at offset %d: %s", e.URL, e.Offset, pkgerr.Text(e.Err))
 }
 
 // Unwrap returns Err.

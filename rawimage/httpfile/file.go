@@ -47,7 +47,7 @@ func Open(ctx context.Context, rawURL string, opts ...Option) (*File, error) {
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%w: want http(s)://HOST/PATH", ErrURL)
+		return nil, pkg.Errorf("%w: want http(s)://HOST/PATH", ErrURL)
 	}
 	f := &File{o: o, auth: u.User, client: &cloud.Client{Transport: o.transport, Stall: o.stall, UserAgent: o.userAgent}}
 	u.User, u.Fragment = nil, ""
@@ -207,15 +207,15 @@ func (f *File) attempt(ctx context.Context, p []byte, off int64) (int, error) {
 func (f *File) checkPart(resp *http.Response, off int64, n int) error {
 	got := versionOf(resp.Header)
 	if got.etag != "" && got.etag != f.version.etag || got.etag == "" && got.modified != f.version.modified {
-		return fmt.Errorf("%w: it had ETag %s, modified %s, and now has %s, %s", ErrChanged,
+		return pkg.Errorf("%w: it had ETag %s, modified %s, and now has %s, %s", ErrChanged,
 			cloud.Clip(f.version.etag), cloud.Clip(f.version.modified), cloud.Clip(got.etag), cloud.Clip(got.modified))
 	}
 	total, err := totalOf(resp.Header.Get("Content-Range"), off, int64(n))
 	if err == nil && total != f.size {
-		err = fmt.Errorf("%w: it had %d bytes and has %d", ErrChanged, f.size, total)
+		err = pkg.Errorf("%w: it had %d bytes and has %d", ErrChanged, f.size, total)
 	}
 	if err == nil && resp.ContentLength >= 0 && resp.ContentLength != int64(n) {
-		err = fmt.Errorf("%w: %d bytes, asked for %d", ErrAnswer, resp.ContentLength, n)
+		err = pkg.Errorf("%w: %d bytes, asked for %d", ErrAnswer, resp.ContentLength, n)
 	}
 	return err
 }
@@ -227,7 +227,7 @@ func totalOf(contentRange string, off, n int64) (int64, error) {
 	if k, _ := fmt.Sscanf(contentRange, "bytes %d-%d/%d", &first, &last, &total); k != 3 ||
 		contentRange != fmt.Sprintf("bytes %d-%d/%d", first, last, total) ||
 		first != off || last != off+n-1 || total <= last {
-		return 0, fmt.Errorf("%w: Content-Range %q for %d bytes at %d", ErrAnswer, cloud.Clip(contentRange), n, off)
+		return 0, pkg.Errorf("%w: Content-Range %q for %d bytes at %d", ErrAnswer, cloud.Clip(contentRange), n, off)
 	}
 	return total, nil
 }

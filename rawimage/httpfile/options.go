@@ -2,7 +2,6 @@ package httpfile
 
 import (
 	"crypto/x509"
-	"fmt"
 	"io/fs"
 	"net/http"
 	"time"
@@ -39,7 +38,7 @@ func WithRootCAs(pool *x509.CertPool) Option {
 func WithHeader(name, value string) Option {
 	return func(o *options) error {
 		if name == "" {
-			return fmt.Errorf("httpfile: header without a name: %w", fs.ErrInvalid)
+			return pkg.Errorf("header without a name: %w", fs.ErrInvalid)
 		}
 		o.header.Add(name, value)
 		return nil
@@ -51,7 +50,7 @@ func WithHeader(name, value string) Option {
 func WithStallTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		if d < 10*time.Millisecond || d > time.Hour {
-			return fmt.Errorf("httpfile: stall timeout %v: want 10ms to 1h: %w", d, fs.ErrInvalid)
+			return pkg.Errorf("stall timeout %v: want 10ms to 1h: %w", d, fs.ErrInvalid)
 		}
 		o.stall = d
 		return nil
@@ -63,7 +62,7 @@ func WithStallTimeout(d time.Duration) Option {
 func WithRetryTime(d time.Duration) Option {
 	return func(o *options) error {
 		if d < time.Millisecond || d > 24*time.Hour {
-			return fmt.Errorf("httpfile: retry time %v: want 1ms to 24h: %w", d, fs.ErrInvalid)
+			return pkg.Errorf("retry time %v: want 1ms to 24h: %w", d, fs.ErrInvalid)
 		}
 		o.budget = d
 		return nil
@@ -83,7 +82,7 @@ func newOptions(opts []Option) (*options, error) {
 		}
 	}
 	if o.transport != nil && o.roots != nil {
-		return nil, fmt.Errorf("httpfile: WithTransport excludes WithRootCAs: %w", fs.ErrInvalid)
+		return nil, pkg.Errorf("WithTransport excludes WithRootCAs: %w", fs.ErrInvalid)
 	}
 	if o.transport == nil {
 		o.transport = cloud.NewTransport(cloud.TransportConfig{RootCAs: o.roots})

@@ -3,7 +3,6 @@ package httpfile
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -49,15 +48,15 @@ func (f *File) follow(ctx context.Context, u *url.URL, byteRange string, v versi
 		_ = resp.Body.Close()
 		next, err := u.Parse(location)
 		if err != nil || location == "" || next.Host == "" || next.Scheme != "http" && next.Scheme != "https" {
-			return nil, fmt.Errorf("%w: HTTP %d without a URL that can be followed", ErrRedirect, resp.StatusCode)
+			return nil, pkg.Errorf("%w: HTTP %d without a URL that can be followed", ErrRedirect, resp.StatusCode)
 		}
 		if u.Scheme == "https" && next.Scheme == "http" {
-			return nil, fmt.Errorf("%w: from https to http (%s)", ErrRedirect, next.Host)
+			return nil, pkg.Errorf("%w: from https to http (%s)", ErrRedirect, next.Host)
 		}
 		next.User, next.Fragment = nil, ""
 		u = next
 	}
-	return nil, fmt.Errorf("%w: more than %d", ErrRedirect, maxRedirects)
+	return nil, pkg.Errorf("%w: more than %d", ErrRedirect, maxRedirects)
 }
 
 func redirects(status int) bool {
@@ -72,7 +71,7 @@ func redirects(status int) bool {
 func (f *File) arrived(u *url.URL, resp *http.Response) (*http.Response, error) {
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") && resp.StatusCode < 300 {
 		_ = resp.Body.Close()
-		return nil, fmt.Errorf("%w: %s", ErrEncoded, cloud.Clip(enc))
+		return nil, pkg.Errorf("%w: %s", ErrEncoded, cloud.Clip(enc))
 	}
 	if resp.StatusCode < 300 {
 		f.mu.Lock()
@@ -85,7 +84,7 @@ func (f *File) arrived(u *url.URL, resp *http.Response) (*http.Response, error) 
 func (f *File) send(ctx context.Context, u *url.URL, byteRange string, v version) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrURL, u.Host)
+		return nil, pkg.Errorf("%w: %s", ErrURL, u.Host)
 	}
 	req.Header.Set("Accept-Encoding", "identity")
 	if byteRange != "" {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -150,7 +149,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	}
 	n, err := w.c.net.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%w: no byte in %v", ErrStalled, w.c.stall)
+		err = pkg.Errorf("%w: no byte in %v", ErrStalled, w.c.stall)
 	}
 	return n, err
 }

@@ -1,31 +1,34 @@
 package nbd
 
 import (
-	"errors"
+	"github.com/fastimage/fastimage/internal/pkgerr"
+
 	"fmt"
 )
+
+const pkg = pkgerr.Package("nbd")
 
 // Conditions, for use with errors.Is.
 var (
 	// ErrURI means that a URI is not one of an NBD export.
-	ErrURI = errors.New("nbd: invalid URI")
+	ErrURI = pkg.New("invalid URI")
 	// ErrProtocol means that the server sent what the protocol does not allow.
-	ErrProtocol = errors.New("nbd: protocol error")
+	ErrProtocol = pkg.New("protocol error")
 	// ErrUnsupported means that the server speaks a form of the protocol that is
 	// not supported, such as the oldstyle handshake.
-	ErrUnsupported = errors.New("nbd: unsupported server")
+	ErrUnsupported = pkg.New("unsupported server")
 	// ErrNoExport means that the server has no export of that name.
-	ErrNoExport = errors.New("nbd: no such export")
+	ErrNoExport = pkg.New("no such export")
 	// ErrTLSRequired means that the server takes TLS connections only: use nbds://.
-	ErrTLSRequired = errors.New("nbd: server requires TLS")
+	ErrTLSRequired = pkg.New("server requires TLS")
 	// ErrNoTLS means that the server has no TLS, for an nbds:// URI.
-	ErrNoTLS = errors.New("nbd: server does not support TLS")
+	ErrNoTLS = pkg.New("server does not support TLS")
 	// ErrChanged means that the size of the export changed while it was read.
-	ErrChanged = errors.New("nbd: export changed while in use")
+	ErrChanged = pkg.New("export changed while in use")
 	// ErrStalled means that the server sent nothing for the stall timeout.
-	ErrStalled = errors.New("nbd: server stalled")
+	ErrStalled = pkg.New("server stalled")
 	// ErrClosed means that the Export was closed.
-	ErrClosed = errors.New("nbd: export is closed")
+	ErrClosed = pkg.New("export is closed")
 )
 
 // RequestError reports a request that failed for good.
@@ -37,8 +40,11 @@ type RequestError struct {
 }
 
 // Error implements error.
-func (e *RequestError) Error() string {
-	return fmt.Sprintf("nbd: %s of %d bytes at offset %d: %v", e.Op, e.Length, e.Offset, e.Err)
+func (e *RequestError) Error() string { return "nbd: " + e.Text() }
+
+// Text is Error without the package's name.
+func (e *RequestError) Text() string {
+	return fmt.Sprintf("%s of %d bytes at offset %d: %s", e.Op, e.Length, e.Offset, pkgerr.Text(e.Err))
 }
 
 // Unwrap returns Err.
@@ -65,5 +71,5 @@ func (e *ServerError) Error() string {
 }
 
 func protocolError(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
+	return pkg.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
 }

@@ -3,7 +3,6 @@ package nbd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -65,7 +64,7 @@ type options struct {
 func WithConnections(n int) Option {
 	return func(o *options) error {
 		if n < 1 || n > 16 {
-			return fmt.Errorf("nbd: %d connections: want 1 to 16: %w", n, fs.ErrInvalid)
+			return pkg.Errorf("%d connections: want 1 to 16: %w", n, fs.ErrInvalid)
 		}
 		o.conns = n
 		return nil
@@ -77,7 +76,7 @@ func WithConnections(n int) Option {
 func WithStallTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		if d < 10*time.Millisecond || d > time.Hour {
-			return fmt.Errorf("nbd: stall timeout %v: want 10ms to 1h: %w", d, fs.ErrInvalid)
+			return pkg.Errorf("stall timeout %v: want 10ms to 1h: %w", d, fs.ErrInvalid)
 		}
 		o.stall = d
 		return nil
@@ -153,7 +152,7 @@ func (s *slot) close() {
 // ReadAt reads bytes of the disk, as [io.ReaderAt] has it.
 func (e *Export) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("nbd: read at %d: %w", off, fs.ErrInvalid)
+		return 0, pkg.Errorf("read at %d: %w", off, fs.ErrInvalid)
 	}
 	if off >= e.info.size {
 		return 0, io.EOF
@@ -199,7 +198,7 @@ func (e *Export) read(p []byte, off int64) error {
 // server's help all of the disk is data.
 func (e *Export) NextData(off int64) (start, end int64, err error) {
 	if off < 0 {
-		return 0, 0, fmt.Errorf("nbd: next data at %d: %w", off, fs.ErrInvalid)
+		return 0, 0, pkg.Errorf("next data at %d: %w", off, fs.ErrInvalid)
 	}
 	if !e.info.hasStatus && off < e.info.size {
 		return off, e.info.size, nil
@@ -338,7 +337,7 @@ func (e *Export) connection(s *slot) (*conn, error) {
 	}
 	if info.size != e.info.size {
 		_ = nc.Close()
-		return nil, fmt.Errorf("%w: it had %d bytes and has %d", ErrChanged, e.info.size, info.size)
+		return nil, pkg.Errorf("%w: it had %d bytes and has %d", ErrChanged, e.info.size, info.size)
 	}
 	s.c = newConn(nc, info, e.o.stall)
 	return s.c, nil

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -72,7 +71,7 @@ func connect(ctx context.Context, dial func(ctx context.Context, network, addres
 	defer cancel()
 	conn, err := dial(ctx, t.network, t.address)
 	if err != nil {
-		return nil, nil, fmt.Errorf("nbd: connect: %w", err)
+		return nil, nil, pkg.Errorf("connect: %w", err)
 	}
 	h := &handshake{conn: conn, t: t, info: exportInfo{minBlock: 1, maxPayload: defaultMaxPayload}}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
@@ -85,7 +84,7 @@ func connect(ctx context.Context, dial func(ctx context.Context, network, addres
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, nil, fmt.Errorf("nbd: handshake: %w", err)
+		return nil, nil, pkg.Errorf("handshake: %w", err)
 	}
 	return h.conn, &h.info, nil
 }
@@ -127,7 +126,7 @@ func (h *handshake) greet() (fixed, noZeroes bool, err error) {
 	case binary.BigEndian.Uint64(b[:]) != magicInit:
 		return false, false, protocolError("this is no NBD server")
 	case binary.BigEndian.Uint64(b[8:]) != magicOption:
-		return false, false, fmt.Errorf("%w: oldstyle handshake", ErrUnsupported)
+		return false, false, pkg.Errorf("%w: oldstyle handshake", ErrUnsupported)
 	}
 	flags := binary.BigEndian.Uint16(b[16:])
 	fixed, noZeroes = flags&flagFixedNewstyle != 0, flags&flagNoZeroes != 0
@@ -251,9 +250,9 @@ func (h *handshake) goExport() (known bool, err error) {
 		case kind == repErrTLSReqd:
 			err = ErrTLSRequired
 		case kind == repErrUnknown:
-			err = fmt.Errorf("%w: %q (%q)", ErrNoExport, h.t.export, clip(data))
+			err = pkg.Errorf("%w: %q (%q)", ErrNoExport, h.t.export, clip(data))
 		case kind&repError != 0:
-			err = fmt.Errorf("%w: the server refuses export %q: reply %#x (%q)", ErrUnsupported, h.t.export, kind, clip(data))
+			err = pkg.Errorf("%w: the server refuses export %q: reply %#x (%q)", ErrUnsupported, h.t.export, kind, clip(data))
 		default:
 			err = protocolError("reply %#x to GO", kind)
 		}
@@ -308,7 +307,7 @@ func (h *handshake) exportName(noZeroes bool) error {
 	}
 	if _, err := io.ReadFull(h.conn, b); err != nil {
 		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("%w: %q: the server hung up", ErrNoExport, h.t.export)
+			return pkg.Errorf("%w: %q: the server hung up", ErrNoExport, h.t.export)
 		}
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/url"
@@ -33,14 +32,14 @@ type target struct {
 func parseURI(raw string) (*target, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrURI, errors.Unwrap(err))
+		return nil, pkg.Errorf("%w: %w", ErrURI, errors.Unwrap(err))
 	}
 	secure := strings.HasPrefix(u.Scheme, "nbds")
 	t := &target{export: strings.TrimPrefix(u.Path, "/")}
 	switch strings.Replace(u.Scheme, "nbds", "nbd", 1) {
 	case "nbd":
 		if u.Hostname() == "" {
-			return nil, fmt.Errorf("%w: %q names no host", ErrURI, raw)
+			return nil, pkg.Errorf("%w: %q names no host", ErrURI, raw)
 		}
 		port := u.Port()
 		if port == "" {
@@ -50,13 +49,13 @@ func parseURI(raw string) (*target, error) {
 	case "nbd+unix":
 		t.network, t.address = "unix", u.Query().Get("socket")
 		if t.address == "" || u.Host != "" {
-			return nil, fmt.Errorf("%w: %q: want %s:///EXPORT?socket=PATH", ErrURI, raw, u.Scheme)
+			return nil, pkg.Errorf("%w: %q: want %s:///EXPORT?socket=PATH", ErrURI, raw, u.Scheme)
 		}
 	default:
-		return nil, fmt.Errorf("%w: scheme %q: want nbd, nbds, nbd+unix or nbds+unix", ErrURI, u.Scheme)
+		return nil, pkg.Errorf("%w: scheme %q: want nbd, nbds, nbd+unix or nbds+unix", ErrURI, u.Scheme)
 	}
 	if len(t.export) > maxString {
-		return nil, fmt.Errorf("%w: export name of %d bytes, at most %d", ErrURI, len(t.export), maxString)
+		return nil, pkg.Errorf("%w: export name of %d bytes, at most %d", ErrURI, len(t.export), maxString)
 	}
 	if secure {
 		t.tls, err = tlsConfig(u)
@@ -78,18 +77,18 @@ func tlsConfig(u *url.URL) (*tls.Config, error) {
 	}
 	pem, err := os.ReadFile(filepath.Join(dir, "ca-cert.pem"))
 	if err != nil {
-		return nil, fmt.Errorf("nbd: certificates: %w", err)
+		return nil, pkg.Errorf("certificates: %w", err)
 	}
 	cfg.RootCAs = x509.NewCertPool()
 	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%w: ca-cert.pem in %s holds no certificate", ErrURI, dir)
+		return nil, pkg.Errorf("%w: ca-cert.pem in %s holds no certificate", ErrURI, dir)
 	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "client-cert.pem"), filepath.Join(dir, "client-key.pem"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return cfg, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("nbd: client certificate: %w", err)
+		return nil, pkg.Errorf("client certificate: %w", err)
 	}
 	cfg.Certificates = []tls.Certificate{pair}
 	return cfg, nil
