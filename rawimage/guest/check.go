@@ -86,5 +86,6 @@ func clip(s string) string {
 var checks = []check{
 	checkBootLoader, checkRootDevice, checkInitramfsVirtio, checkVirtioNet, checkInitramfsRoot,
 	checkFstabDevices, checkMissingDevices, checkOneDisk, checkEncrypted, checkCleanShutdown,
-	checkLVM, checkSerialConsole,
+	checkPersistentNet, checkStaticAddress, checkDHCP, checkPinnedMAC,
+	checkCloudInit, checkForeignTools, checkHostIdentity, checkLVM, checkSerialConsole, checkOSVersion,
 }

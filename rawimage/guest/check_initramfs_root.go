@@ -32,7 +32,7 @@ func (e *exam) checkInitramfsRoot(f *Finding) error {
 	if err != nil {
 		return err
 	}
-	where := strings.Join(k.initrd, " ")
+	where := k.where()
 	drivers := rootDrivers[e.root.Type]
 	if k.known && len(drivers) > 0 && !slices.ContainsFunc(drivers, func(m string) bool { return len(e.driver(m, c).missing) == 0 }) {
 		f.found(StatusFail, Evidence{Path: where, Text: "has no " + drivers[0]}, e.rebuild(drivers[0]),

@@ -21,9 +21,9 @@ func (e *exam) checkInitramfsVirtio(f *Finding) error {
 	if err != nil && c == nil && len(k.initrd) > 0 {
 		return err
 	}
-	where := strings.Join(k.initrd, " ")
+	where := k.where()
 	if where == "" {
-		where = "the kernel (no initramfs)"
+		where = absolute(k.path)
 	}
 	fix := e.rebuild(virtioModules...)
 	for _, disk := range []string{"virtio_pci", "virtio_blk"} {

@@ -21,10 +21,10 @@ func (e *exam) checkOneDisk(f *Finding) error {
 	for _, a := range e.vols.Arrays {
 		switch {
 		case a.Level != 1 && a.Devices > a.Found:
-			f.found(StatusFail, Evidence{Path: "md/" + a.Name, Text: a.UUID}, "copy the system to a single disk",
+			f.found(StatusFail, Evidence{Path: a.String(), Text: a.UUID}, "copy the system to a single disk",
 				"an array of RAID level %d has %d of its %d members on other disks", a.Level, a.Devices-a.Found, a.Devices)
 		case a.Devices > a.Found:
-			f.found(StatusWarn, Evidence{Path: "md/" + a.Name, Text: a.UUID}, "mdadm --grow --raid-devices=1 --force",
+			f.found(StatusWarn, Evidence{Path: a.String(), Text: a.UUID}, "mdadm --grow --raid-devices=1 --force",
 				"a mirror has %d of its %d members on this disk: it starts degraded", a.Found, a.Devices)
 		}
 	}

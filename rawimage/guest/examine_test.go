@@ -41,6 +41,10 @@ func TestGoodGuest(t *testing.T) {
 	require.Equal(t, []guest.Firmware{guest.FirmwareBIOS}, r.Firmware)
 	require.Equal(t, guest.Volume{Name: "partition 1", Size: r.Root.Size, Type: "ext2", UUID: gt.RootUUID, Label: "root", Mount: "/"}, r.Root)
 	for _, f := range r.Findings {
+		if f.Check == "os-version" { // the documents are older than this Debian
+			require.Equal(t, guest.StatusNote, f.Status, "%+v", f)
+			continue
+		}
 		require.Equal(t, guest.StatusOK, f.Status, "%+v", f)
 		require.NotEmpty(t, f.Summary, f.Check)
 		require.NotEmpty(t, f.Guide, f.Check)

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fastimage/fastimage/rawimage/guest/internal/blockio"
 	"github.com/fastimage/fastimage/rawimage/guest/internal/bootcfg"
+	"github.com/fastimage/fastimage/rawimage/guest/internal/lvm"
 	"github.com/fastimage/fastimage/rawimage/guest/internal/vfs"
 	"github.com/fastimage/fastimage/rawimage/guest/internal/volume"
 )
@@ -111,7 +114,31 @@ func (e *exam) check(c check) {
 		f = Finding{Status: StatusUnknown, Summary: "could not be examined: " + reason(err)}
 	}
 	f.Check, f.Guide = c.name, c.guide
+	for i := range f.Evidence {
+		if p := &f.Evidence[i].Path; !e.isVolumeName(*p) {
+			*p = absolute(*p)
+		}
+	}
 	e.report.Findings = append(e.report.Findings, f)
+}
+
+// isVolumeName tells the name of a volume, which evidence may have in place of a
+// path.
+func (e *exam) isVolumeName(name string) bool {
+	if name == "" || name == "disk" || e.vols == nil {
+		return true
+	}
+	return slices.ContainsFunc(e.vols.Volumes, func(v *volume.Volume) bool { return v.Name == name || strings.HasPrefix(name, v.Name+": ") }) ||
+		slices.ContainsFunc(e.vols.Groups, func(g *lvm.Group) bool { return g.Name == name }) ||
+		slices.ContainsFunc(e.vols.Arrays, func(a *volume.Array) bool { return a.String() == name })
+}
+
+// absolute returns a path of the guest as its users write it.
+func absolute(path string) string {
+	if path == "" || strings.HasPrefix(path, "/") {
+		return path
+	}
+	return "/" + path
 }
 
 // find finds the guest on the disk.

@@ -38,7 +38,7 @@ func (e *exam) bootFacts() {
 		e.opts.firmware == FirmwareAuto && !slices.Contains(r.Firmware, FirmwareBIOS) && slices.Contains(r.Firmware, FirmwareUEFI)
 	if e.boot = bootcfg.Find(e.tree, efi); e.boot != nil {
 		e.entry = e.boot.Entry()
-		r.BootLoader.Type, r.BootLoader.Config = e.boot.Loader, e.boot.Path
+		r.BootLoader.Type, r.BootLoader.Config = e.boot.Loader, absolute(e.boot.Path)
 	}
 	k := &e.kernel
 	if e.entry != nil {
@@ -56,7 +56,7 @@ func (e *exam) bootFacts() {
 	if e.entry == nil {
 		e.guessKernel()
 	}
-	r.Kernel, r.BootLoader.Kernel, r.BootLoader.Initrd = k.version, k.path, strings.Join(k.initrd, " ")
+	r.Kernel, r.BootLoader.Kernel, r.BootLoader.Initrd = k.version, absolute(k.path), k.where()
 	e.modules()
 }
 
@@ -278,4 +278,13 @@ func (e *exam) driver(name string, c *initramfs.Content) driver {
 		}
 	}
 	return d
+}
+
+// where names the initramfs, "" if there is none.
+func (k *kernel) where() string {
+	var list []string
+	for _, p := range k.initrd {
+		list = append(list, absolute(p))
+	}
+	return strings.Join(list, " ")
 }

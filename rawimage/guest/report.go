@@ -118,7 +118,7 @@ type Finding struct {
 
 // Evidence is a place in the guest.
 type Evidence struct {
-	Path string `json:"path"`           // in the guest, or the name of a volume
+	Path string `json:"path"`           // absolute, in the guest; or the name of a volume
 	Line int    `json:"line,omitempty"` // counted from 1; 0 for no line
 	Text string `json:"text,omitempty"` // the line, or what is there
 }

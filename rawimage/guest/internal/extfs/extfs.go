@@ -103,12 +103,15 @@ func (f *FS) FoldsCase() bool { return false }
 // inodeTable finds the table of inodes of a group of blocks.
 func (f *FS) inodeTable(group int64) (int64, error) {
 	perBlock := f.block / f.descSize
-	at := (f.first+1)*f.block + group*f.descSize
+	at := (superblockAt/f.block+1)*f.block + group*f.descSize
 	if group >= f.metaBG {
 		start := group / perBlock * perBlock // first group of the meta group
 		at = (start*f.grpBlocks + f.first) * f.block
 		if hasSuper(start) {
 			at += f.block
+		}
+		if start == 0 && f.first == 0 && f.block == superblockAt {
+			at += f.block // the superblock is in block 1 all the same
 		}
 		at += group % perBlock * f.descSize
 	}

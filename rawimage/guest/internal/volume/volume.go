@@ -48,6 +48,14 @@ type Array struct {
 	Found int // members on the disk
 }
 
+// String returns the array's name below /dev.
+func (a *Array) String() string {
+	if a.Minor >= 0 {
+		return fmt.Sprintf("md%d", a.Minor)
+	}
+	return "md/" + a.Name
+}
+
 // Disk is what a disk holds.
 type Disk struct {
 	Table     *disk.Info
@@ -138,11 +146,7 @@ func (d *Disk) member(v *Volume) error {
 		d.problem(v, vfs.Unsupported("RAID of level %d", m.Level))
 		return nil
 	}
-	name := "md/" + m.Name
-	if m.Minor >= 0 {
-		name = fmt.Sprintf("md%d", m.Minor)
-	}
-	return d.add(&Volume{ReaderAt: io.NewSectionReader(v, m.DataOffset, m.DataSize), Size: m.DataSize, Name: name,
+	return d.add(&Volume{ReaderAt: io.NewSectionReader(v, m.DataOffset, m.DataSize), Size: m.DataSize, Name: a.String(),
 		Array: a, depth: v.depth + 1})
 }
 
