@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -212,7 +213,13 @@ func TestNBDSource(t *testing.T) {
 	cmd := exec.Command(tool, "-k", socket, "-f", "raw", "-r", "-t", "-e", "4", realDisk)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	require.Eventually(t, func() bool { _, err := os.Stat(socket); return err == nil }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool {
+		c, err := net.Dial("unix", socket) // there before it listens
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}, time.Minute, time.Millisecond)
 	srv := imstest.NewServer(t)
 	src := quickimport.NBD("nbd+unix:///?socket="+socket, "snapshot-1")
 	res, err := cloudClient(t, srv).Import(context.Background(), src, demo(srv.Bucket()))

@@ -64,7 +64,10 @@ func start(t *testing.T, tool string, args func(socket string) []string) (socket
 			t.Fatalf("%s ended: %s", tool, &stderr)
 		default:
 		}
-		_, err := os.Stat(socket)
+		c, err := net.Dial("unix", socket) // there before it listens
+		if err == nil {
+			c.Close()
+		}
 		return err == nil
 	}, time.Minute, 5*time.Millisecond)
 	return socket
