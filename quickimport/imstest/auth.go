@@ -1,12 +1,9 @@
 package imstest
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -106,53 +103,9 @@ func checkSigned(signed []string) *apiError {
 	return nil
 }
 
+// sdkSignature is the signature of the vendor's gateway.
 func sdkSignature(r *http.Request, body []byte, signed []string, secret string) string {
-	var c strings.Builder
-	c.WriteString(r.Method + "\n")
-	for _, seg := range strings.Split(strings.TrimSuffix(r.URL.EscapedPath(), "/"), "/") {
-		if raw, err := url.PathUnescape(seg); err == nil {
-			seg = raw
-		}
-		c.WriteString(percent(seg) + "/")
-	}
-	// Sorted by name, then by value: NUL sorts before every character of a name.
-	var pairs []string
-	for k, vs := range r.URL.Query() {
-		for _, v := range vs {
-			pairs = append(pairs, percent(k)+"\x00"+percent(v))
-		}
-	}
-	slices.Sort(pairs)
-	c.WriteString("\n" + strings.ReplaceAll(strings.Join(pairs, "&"), "\x00", "=") + "\n")
-	for _, h := range signed {
-		v := strings.Join(r.Header.Values(h), ",")
-		if h == "host" {
-			v = r.Host
-		}
-		c.WriteString(h + ":" + strings.TrimSpace(v) + "\n")
-	}
-	c.WriteString("\n" + strings.Join(signed, ";") + "\n" + hexSum(body))
-	toSign := "SDK-HMAC-SHA256\n" + r.Header.Get("X-Sdk-Date") + "\n" + hexSum([]byte(c.String()))
-	m := hmac.New(sha256.New, []byte(secret))
-	m.Write([]byte(toSign))
-	return hex.EncodeToString(m.Sum(nil))
-}
-
-func hexSum(b []byte) string {
-	h := sha256.Sum256(b)
-	return hex.EncodeToString(h[:])
-}
-
-func percent(s string) string {
-	const digits = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~", c) >= 0 {
-			b.WriteByte(c)
-			continue
-		}
-		b.Write([]byte{'%', digits[c>>4], digits[c&15]})
-	}
-	return b.String()
+	c := canonicalRequest(r, strings.TrimSuffix(canonicalPath(r), "/")+"/", signed, strings.TrimSpace, hexSum(body))
+	toSign := "SDK-HMAC-SHA256\n" + r.Header.Get("X-Sdk-Date") + "\n" + hexSum([]byte(c))
+	return hex.EncodeToString(mac([]byte(secret), toSign))
 }

@@ -78,7 +78,7 @@ func TestObjects(t *testing.T) {
 	c, ctx := client(s, true), context.Background()
 	b := aws.String(s.Bucket())
 	body := []byte("hello, object")
-	put, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: b, Key: aws.String("a/b c+ü.raw"), Body: bytes.NewReader(body), ContentMD5: md5of(body)})
+	put, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: b, Key: aws.String("a/b c+ü.raw"), Metadata: map[string]string{"n": " a  b "}, Body: bytes.NewReader(body), ContentMD5: md5of(body)})
 	require.NoError(t, err)
 	get, err := c.GetObject(ctx, &s3.GetObjectInput{Bucket: b, Key: aws.String("a/b c+ü.raw"), Range: aws.String("bytes=7-8")})
 	require.NoError(t, err)
