@@ -99,8 +99,16 @@ var table = []struct {
 
 // Detect tells a format by the first Head bytes of a file, or all there are, and
 // its last Tail bytes; tail is nil if they are not known. What has no magic
-// number is Raw.
+// number is Raw. A file of more than Head bytes is no Text: it may be a disk that
+// a guest has filled with text.
 func Detect(head, tail []byte) string {
+	if f := detect(head, tail); f != Text || len(head) < Head {
+		return f
+	}
+	return Raw
+}
+
+func detect(head, tail []byte) string {
 	for _, m := range table {
 		if len(head) >= m.off+len(m.magic) && string(head[m.off:m.off+len(m.magic)]) == m.magic {
 			return m.format
@@ -137,14 +145,14 @@ func DetectAt(ra io.ReaderAt, size int64) (string, error) {
 	if isSkippable(head) {
 		return detectFrames(ra, size)
 	}
-	if f := Detect(head, tail); f != Text || size < maxText || size%sector != 0 {
+	if f := detect(head, tail); f != Text || size < maxText || size%sector != 0 {
 		return f, nil
 	}
 	return Raw, nil
 }
 
-// A file of text that is this large and a multiple of the sector size may be a
-// disk that a guest has filled with text.
+// A file of text that is at least this large and a multiple of the sector size is
+// taken for a disk.
 const (
 	maxText = 1 << 20
 	sector  = 512
@@ -300,7 +308,7 @@ func hasExtent(head []byte) bool {
 }
 
 // detectText tells texts apart: both ends of the file are text without zero
-// bytes. [DetectAt] takes back what may be a disk that is full of text.
+// bytes.
 func detectText(head, tail []byte) string {
 	text := bytes.TrimPrefix(head, []byte(ByteOrderMark))
 	text = text[:min(len(text), 4096)]

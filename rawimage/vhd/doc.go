@@ -20,9 +20,11 @@
 //
 // # Size
 //
-// Virtual PC and qemu-img (without force_size) mean the geometry in the footer,
-// Hyper-V, Azure and others the size in it. Size follows the rule of qemu, so it
-// is what qemu-img convert -O raw writes.
+// The footer has two sizes: a geometry, and a current size that is mostly a
+// little larger. Virtual PC, Virtual Server and qemu-img without force_size mean
+// the geometry; everybody else means the current size, and so does a file whose
+// length, blocks or partition table prove it. [Info] has both; [WithSize]
+// overrides the choice.
 //
 // # Trust
 //

@@ -66,20 +66,3 @@ func checksumOK(b []byte, field int) bool {
 	}
 	return ^sum == binary.BigEndian.Uint32(b[field:])
 }
-
-// sizedCreators write the true size into the footer's current size. All others
-// (Virtual PC, and qemu-img without force_size) mean the geometry, which is
-// mostly a little less or more than what the field says.
-var sizedCreators = map[string]bool{
-	"win ": true, "qem2": true, "d2v ": true, "tap\x00": true, "CTXS": true, "wa\x00\x00": true,
-}
-
-// virtualSectors is the disk's length by the rule qemu uses: by geometry, unless
-// the creator is one that is known to mean the size, or the geometry is full.
-func (f *footer) virtualSectors() uint64 {
-	chs := uint64(f.cylinders) * uint64(f.heads) * uint64(f.sectors)
-	if sizedCreators[f.creatorApp] || chs == maxGeometry {
-		return f.currentSize / sectorSize
-	}
-	return chs
-}

@@ -1,9 +1,13 @@
 package vhd
 
-import "fmt"
+import (
+	"fmt"
+	"io/fs"
+)
 
 type options struct {
 	maxTable int64
+	size     SizeSource
 }
 
 // Option configures NewReader.
@@ -18,6 +22,19 @@ func WithMaxTable(n int64) Option {
 			return fmt.Errorf("vhd: table bound of %d bytes is below 4096", n)
 		}
 		o.maxTable = n
+		return nil
+	}
+}
+
+// WithSize chooses which of its two sizes the disk has. Default: the current size
+// if the length of a fixed disk, a block or the partition table proves it, or if
+// the creator is not one that is known to mean the geometry.
+func WithSize(s SizeSource) Option {
+	return func(o *options) error {
+		if s != SizeGeometry && s != SizeCurrent {
+			return fmt.Errorf("vhd: size %q: want %q or %q: %w", s, SizeGeometry, SizeCurrent, fs.ErrInvalid)
+		}
+		o.size = s
 		return nil
 	}
 }

@@ -3,7 +3,6 @@ package vhd
 import (
 	"encoding/binary"
 	"io"
-	"math"
 	"math/bits"
 	"time"
 
@@ -22,16 +21,19 @@ const (
 
 // Info describes an image.
 type Info struct {
-	Subformat   Subformat // Fixed or Dynamic
-	Size        int64     // virtual size in bytes
-	CurrentSize uint64    // what the footer calls the current size; Size may be the geometry's
-	Creator     string    // four characters, such as "win ", "vpc " or "qem2"
-	Created     time.Time // as the footer says
-	UUID        [16]byte  // of the image
-	Saved       bool      // the footer says the machine was suspended
-	BlockSize   int64     // 0 for a fixed disk
-	Blocks      int64     // in the disk, 0 for a fixed disk
-	Stored      int64     // of those, in the file
+	Subformat    Subformat  // Fixed or Dynamic
+	Size         int64      // virtual size in bytes: one of the next two
+	CurrentSize  int64      // what the footer calls the current size, in whole sectors
+	GeometrySize int64      // cylinders times heads times sectors
+	SizeSource   SizeSource // which of them Size is
+	SizeReason   string     // what decided between them; "" if there was nothing to decide
+	Creator      string     // four characters, such as "win ", "vpc " or "qem2"
+	Created      time.Time  // as the footer says
+	UUID         [16]byte   // of the image
+	Saved        bool       // the footer says the machine was suspended
+	BlockSize    int64      // 0 for a fixed disk
+	Blocks       int64      // in the disk, 0 for a fixed disk
+	Stored       int64      // of those, in the file
 }
 
 // Reader is an open VHD. All methods are safe for concurrent use.
@@ -54,31 +56,45 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	sectors := f.virtualSectors()
-	if sectors == 0 || sectors > math.MaxInt64/sectorSize {
-		return nil, format.Damaged(at, "footer size", "%d sectors", sectors)
-	}
-	r := &Reader{
-		disk: imagefmt.Table{Prefix: "vhd", Source: ra, FileSize: size, DiskSize: int64(sectors) * sectorSize},
-		info: Info{
-			Size: int64(sectors) * sectorSize, CurrentSize: f.currentSize, Creator: f.creatorApp,
-			Created: epoch.Add(time.Duration(f.timestamp) * time.Second), UUID: f.uuid, Saved: f.saved,
-		},
-	}
-	switch f.diskType {
-	case typeFixed:
-		err = r.openFixed(at)
-	case typeDynamic:
-		err = r.openDynamic(f, at, o.maxTable)
-	case typeDifferencing:
-		err = format.Unsupported(at, "disk type", "%w", imageerr.ErrDelta)
-	default:
-		err = format.Damaged(at, "disk type", "%d", f.diskType)
-	}
+	r := newReader(ra, size, f, 0)
+	source, reason, err := r.chooseSize(f, at, o)
 	if err != nil {
 		return nil, err
 	}
+	r = newReader(ra, size, f, f.size(source))
+	r.info.SizeSource, r.info.SizeReason = source, reason
+	if r.info.Size == 0 {
+		return nil, format.Damaged(at, "footer size", "0 sectors")
+	}
+	if err := r.open(f, at, o.maxTable); err != nil {
+		return nil, err
+	}
 	return r, nil
+}
+
+// newReader returns a Reader of a disk of diskSize bytes whose blocks are not
+// known yet.
+func newReader(ra io.ReaderAt, size int64, f footer, diskSize int64) *Reader {
+	return &Reader{
+		disk: imagefmt.Table{Prefix: "vhd", Source: ra, FileSize: size, DiskSize: diskSize},
+		info: Info{
+			Size: diskSize, CurrentSize: f.size(SizeCurrent), GeometrySize: f.size(SizeGeometry), Creator: f.creatorApp,
+			Created: epoch.Add(time.Duration(f.timestamp) * time.Second), UUID: f.uuid, Saved: f.saved,
+		},
+	}
+}
+
+// open finds the blocks.
+func (r *Reader) open(f footer, at, maxTable int64) error {
+	switch f.diskType {
+	case typeFixed:
+		return r.openFixed(at)
+	case typeDynamic:
+		return r.openDynamic(f, at, maxTable)
+	case typeDifferencing:
+		return format.Unsupported(at, "disk type", "%w", imageerr.ErrDelta)
+	}
+	return format.Damaged(at, "disk type", "%d", f.diskType)
 }
 
 // Info describes the image.

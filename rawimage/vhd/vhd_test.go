@@ -82,6 +82,10 @@ func TestCreators(t *testing.T) {
 				dir := t.TempDir()
 				require.NoError(t, os.WriteFile(filepath.Join(dir, "disk"), b, 0o600))
 				r := open(t, filepath.Join(dir, "disk"))
+				if creator == "vbox" || strings.HasPrefix(creator, "?") { // qemu-img takes the geometry
+					require.Equal(t, current, r.Size())
+					return
+				}
 				require.Equal(t, qemutest.VirtualSize(t, dir, "vpc", "disk"), r.Size())
 				qemutest.Compare(t, r, qemutest.Comparison{Dir: dir, Spec: []string{"-f", "vpc", "disk"}, Map: qemutest.MapExact})
 			}
