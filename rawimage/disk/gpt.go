@@ -115,8 +115,6 @@ func lbaEnd(lba uint64, sector int64) int64 {
 // primaryGPT uses a sound primary header, checks the backup against it and falls
 // back on it for the entries.
 func (in *inspector) primaryGPT(h *gptHeader) error {
-	in.reaches(lbaEnd(h.other, h.sector), "GPT header")
-	in.reaches(lbaEnd(h.last, h.sector), "GPT header")
 	entries, err := in.gptEntries(h, "GPT entries")
 	if err != nil {
 		return err
@@ -131,7 +129,7 @@ func (in *inspector) primaryGPT(h *gptHeader) error {
 func (in *inspector) checkBackup(h *gptHeader) error {
 	end := lbaEnd(h.other, h.sector)
 	if end > in.size {
-		in.problem(h.at, "GPT header", "its backup is to be in sector %d, past the end of the disk", h.other)
+		in.add(CodeBackup, h.at, "GPT header", "its backup should be in sector %d, past the end of the disk", h.other)
 		return nil
 	}
 	at := end - h.sector
@@ -140,7 +138,7 @@ func (in *inspector) checkBackup(h *gptHeader) error {
 		return err
 	}
 	if !seen {
-		in.problem(at, "GPT backup header", "missing")
+		in.add(CodeBackup, at, "GPT backup header", "missing")
 		return nil
 	}
 	if b == nil {
@@ -157,7 +155,7 @@ func (in *inspector) checkBackup(h *gptHeader) error {
 	in.info.BackupTable = true
 	in.used(end)
 	if end+h.sector <= in.size {
-		in.problem(at, "GPT backup header", "is not at the end of the disk: the disk has grown by %d bytes", in.size-end)
+		in.add(CodeBackup, at, "GPT backup header", "is not at the end of the disk: the disk has grown by %d bytes", in.size-end)
 	}
 	return nil
 }
@@ -206,6 +204,7 @@ func (in *inspector) gptEntries(h *gptHeader, field string) ([]byte, error) {
 	}
 	if p == nil {
 		in.problem(h.at, field, "sector %d is past the end of the disk", h.array)
+		in.lost = max(in.lost, at+int64(size))
 		return nil, nil
 	}
 	if got := crc32.ChecksumIEEE(p); got != h.arraySum {

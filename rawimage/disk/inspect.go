@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+
+	"github.com/fastimage/fastimage/internal/sparse"
 )
 
 // Table is the kind of a disk's partition table.
@@ -42,7 +44,16 @@ type Info struct {
 	Firmware       Firmware    `json:"firmware,omitempty"`        // what it looks to be started by
 	FirmwareSource string      `json:"firmware_source,omitempty"` // why
 	Hints          []Hint      `json:"hints,omitempty"`           // guesses about the system
-	Problems       []Problem   `json:"problems,omitempty"`        // what is wrong with the table; up to 64
+	Volume         string      `json:"volume,omitempty"`          // file system of a disk without a table
+	BootCode       bool        `json:"boot_code"`                 // sector 0 is one that a BIOS starts
+	Problems       []Problem   `json:"problems,omitempty"`        // what is unusual or wrong; up to 64
+}
+
+// Recognized reports whether there is anything on the disk that a system disk
+// has: a partition table, boot code or a file system. What has none of them is
+// most likely not a RAW disk at all.
+func (i *Info) Recognized() bool {
+	return i.Table != TableNone || i.BootCode || i.Volume != ""
 }
 
 // Partition is one entry of a partition table.
@@ -73,9 +84,18 @@ type Hint struct {
 	Source string `json:"source"` // the file and partition it comes from
 }
 
-// Problem is something wrong with a partition table that does not keep the image
-// from being read.
+// Codes of problems.
+const (
+	CodeTable      = "partition_table" // a table contradicts itself or the disk
+	CodeBackup     = "gpt_backup"      // the copy of a GPT is missing or not at the end of the disk
+	CodeSectorSize = "sector_size"     // the table counts in sectors of 4096 bytes; disks of a cloud have 512
+	CodeSize       = "size"            // the size is not a multiple of 512
+)
+
+// Problem is something unusual or wrong that does not keep the disk from being
+// read.
 type Problem struct {
+	Code   string `json:"code"`   // what kind of problem: see the constants
 	Offset int64  `json:"offset"` // on the disk, in bytes
 	Field  string `json:"field"`  // "GPT header", "partition 3", ...
 	Reason string `json:"reason"` // what is wrong with it
@@ -88,9 +108,9 @@ func (p Problem) String() string {
 
 // Inspect reads the partition table of a disk of size bytes, and as much of its
 // file systems as gives hints: some sectors, never all of the disk. What is wrong
-// with the table is in Info.Problems. A disk that ends before its own table says
-// so is a *TruncatedError, returned together with the Info; any other error is
-// one of reading.
+// with the table is in Info.Problems. A disk that ends before a partition in use
+// does is a *TruncatedError, returned together with the Info. A nil ra or a
+// negative size matches fs.ErrInvalid; any other error is one of reading.
 func Inspect(ctx context.Context, ra io.ReaderAt, size int64) (*Info, error) {
 	if ra == nil || size < 0 {
 		return nil, fmt.Errorf("disk: inspect a disk of %d bytes: %w", size, fs.ErrInvalid)
@@ -99,8 +119,14 @@ func Inspect(ctx context.Context, ra io.ReaderAt, size int64) (*Info, error) {
 		Size: size, SectorSize: 512, Table: TableNone, HighestSector: -1,
 		MinDiskGB: int((max(size, 1)-1)>>30) + 1, Partitions: []Partition{},
 	}}
+	if size%512 != 0 {
+		in.add(CodeSize, size, "size", "%d bytes are not a multiple of 512", size)
+	}
 	if err := in.tables(); err != nil {
 		return nil, err
+	}
+	if in.info.SectorSize != 512 {
+		in.add(CodeSectorSize, 0, "partition table", "counts in sectors of %d bytes", in.info.SectorSize)
 	}
 	in.checkPartitions()
 	if err := in.probe(); err != nil {
@@ -123,20 +149,25 @@ type inspector struct {
 	ra   io.ReaderAt
 	size int64
 	info *Info
-	need int64  // the furthest byte the table speaks of, if that is past the end
-	from string // what speaks of it
+	need int64  // the end of what is in use, if that is past the end of the disk
+	from string // what is in use there
+	lost int64  // the end of a list of partitions that is past the end of the disk
 }
 
 // maxProblems bounds what a hostile table makes the caller read.
 const maxProblems = 64
 
 func (in *inspector) problem(off int64, field, format string, args ...any) {
+	in.add(CodeTable, off, field, format, args...)
+}
+
+func (in *inspector) add(code string, off int64, field, format string, args ...any) {
 	if len(in.info.Problems) < maxProblems {
-		in.info.Problems = append(in.info.Problems, Problem{off, field, fmt.Sprintf(format, args...)})
+		in.info.Problems = append(in.info.Problems, Problem{code, off, field, fmt.Sprintf(format, args...)})
 	}
 }
 
-// reaches notes that the table speaks of bytes up to end.
+// reaches notes that a partition in use, or the list of them, ends at end.
 func (in *inspector) reaches(end int64, source string) {
 	if end > in.size && end > in.need {
 		in.need, in.from = end, source
@@ -162,7 +193,15 @@ func (in *inspector) read(off int64, n int) ([]byte, error) {
 }
 
 func (in *inspector) tables() error {
+	p, err := in.read(0, 512)
+	if err != nil {
+		return err
+	}
+	in.info.BootCode = p != nil && p[510] == 0x55 && p[511] == 0xaa && !sparse.IsZero(p[:mbrEntries-6])
 	found, err := in.gpt()
+	if err == nil && found && len(in.info.Partitions) == 0 {
+		in.reaches(in.lost, "GPT entries")
+	}
 	if err != nil || found {
 		return err
 	}
@@ -179,8 +218,8 @@ func (in *inspector) checkPartitions() {
 		in.used(p.End())
 		if p.End() > in.size {
 			in.problem(p.Start, field, "ends at byte %d, the disk at %d", p.End(), in.size)
-			if in.info.Table == TableMBR {
-				in.reaches(p.End(), "partition table ("+field+")")
+			if !p.extended() { // what is in it counts
+				in.reaches(p.End(), field)
 			}
 		}
 	}

@@ -128,24 +128,36 @@ func TestInspectDamagedGPT(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := realDisk(t)
 			c.change(d)
-			info := inspect(t, d)
+			info, err := disk.Inspect(t.Context(), bytes.NewReader(d), int64(len(d)))
+			if c.name == "partition past the end" {
+				require.ErrorIs(t, err, disk.ErrTruncated)
+			} else {
+				require.NoError(t, err)
+			}
 			require.Len(t, info.Partitions, c.parts)
 			require.Contains(t, problems(info), c.problem)
 		})
 	}
 }
 
+// A disk is truncated if a partition in use, or the list of them, is past its end.
 func TestInspectTruncated(t *testing.T) {
 	d := realDisk(t)
-	for _, size := range []int64{4 * kib, mib, 10 * mib, 64*mib - 512, 64*mib - 1} {
+	for size, need := range map[int64]int64{4 * kib: 17 * kib, mib: 57 * mib, 10 * mib: 57 * mib, 57*mib - 1: 57 * mib} {
 		info, err := disk.Inspect(t.Context(), bytes.NewReader(d[:size]), size)
 		var te *disk.TruncatedError
 		require.ErrorAs(t, err, &te, "%d", size)
 		require.ErrorIs(t, err, disk.ErrTruncated)
 		require.Equal(t, size, te.Size)
-		require.Equal(t, int64(64*mib), te.Need)
-		require.Contains(t, err.Error(), "67108864")
+		require.Equal(t, need, te.Need)
 		require.Len(t, info.Partitions, map[bool]int{true: 0, false: 2}[size < 17*kib])
+	}
+	// A backup GPT that is missing is no more than a problem.
+	for _, size := range []int64{57 * mib, 64*mib - 512, 64*mib - 1} {
+		info := inspect(t, d[:size])
+		require.Equal(t, disk.CodeBackup, info.Problems[len(info.Problems)-1].Code)
+		require.Contains(t, problems(info), "past the end of the disk")
+		require.Len(t, info.Partitions, 2)
 	}
 	grown := append(d, make([]byte, mib)...)
 	info := inspect(t, grown)
@@ -223,7 +235,7 @@ func TestInspectHostileMBR(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) { require.Contains(t, problems(inspect(t, c.disk)), c.problem) })
 	}
-	for _, e := range [][3]uint32{{0x83, 100, 1 << 20}, {0x05, 1 << 30, 1 << 30}, {0xee, 1, 1 << 20}, {0x83, math.MaxUint32, math.MaxUint32}} {
+	for _, e := range [][3]uint32{{0x83, 100, 1 << 20}, {0x05, 1 << 30, 1 << 30}, {0x83, math.MaxUint32, math.MaxUint32}} {
 		_, err := disk.Inspect(t.Context(), bytes.NewReader(mbr(mib, e)), mib)
 		var te *disk.TruncatedError
 		require.ErrorAs(t, err, &te)
@@ -279,7 +291,8 @@ func TestInspectGPT4096(t *testing.T) {
 	put(1, last, 2)
 	put(last, 1, last-4)
 	info := inspect(t, d)
-	require.Empty(t, info.Problems)
+	require.Len(t, info.Problems, 1)
+	require.Equal(t, disk.CodeSectorSize, info.Problems[0].Code)
 	require.Equal(t, int64(sector), info.SectorSize)
 	require.True(t, info.BackupTable)
 	require.Len(t, info.Partitions, 1)
@@ -287,8 +300,62 @@ func TestInspectGPT4096(t *testing.T) {
 	require.Equal(t, int64(mib), info.Partitions[0].Size)
 	require.Equal(t, int64(last), info.HighestSector)
 
-	_, err := disk.Inspect(t.Context(), bytes.NewReader(d[:size/2]), size/2)
+	info = inspect(t, d[:size/2]) // only the backup is missing
+	require.Equal(t, disk.CodeBackup, info.Problems[0].Code)
+	_, err := disk.Inspect(t.Context(), bytes.NewReader(d[:3*mib/2]), 3*mib/2)
 	require.ErrorIs(t, err, disk.ErrTruncated)
+}
+
+// The unit of an MBR is 4096 bytes only where 512 makes no sense and 4096 does.
+func TestInspectMBRSectors(t *testing.T) {
+	ext := func(d []byte, off int64) { copy(d[off+0x438:], "\x53\xef") }
+	for _, c := range []struct {
+		name   string
+		make   func() []byte
+		sector int64
+	}{
+		{"512", func() []byte { d := mbr(4*mib, [3]uint32{0x83, 8, 16}); ext(d, 8*512); return d }, 512},
+		{"4096", func() []byte { d := mbr(4*mib, [3]uint32{0x83, 8, 16}); ext(d, 8*4096); return d }, 4096},
+		{"both", func() []byte { d := mbr(4*mib, [3]uint32{0x83, 8, 16}); ext(d, 8*4096); ext(d, 8*512); return d }, 512},
+		{"neither", func() []byte { return mbr(4*mib, [3]uint32{0x83, 8, 16}) }, 512},
+		{"4096 does not fit", func() []byte { d := mbr(4*mib, [3]uint32{0x83, 8, 8000}); ext(d, 8*4096); return d }, 512},
+		// As grub-mkrescue makes it: an image for optical media, with a
+		// partition that covers it.
+		{"hybrid", func() []byte {
+			d := mbr(4*mib, [3]uint32{0xcd, 1, 8191})
+			copy(d[0x8001:], "CD001")
+			ext(d, 4096)
+			return d
+		}, 512},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			info := inspect(t, c.make())
+			require.Equal(t, c.sector, info.SectorSize)
+			require.Equal(t, disk.TableMBR, info.Table)
+		})
+	}
+}
+
+// What says that there is a system on a disk, or nothing.
+func TestInspectRecognized(t *testing.T) {
+	boot := make([]byte, mib)
+	copy(boot, "\xfa\x31\xc0")
+	boot[510], boot[511] = 0x55, 0xaa
+	info := inspect(t, boot)
+	require.True(t, info.BootCode)
+	require.True(t, info.Recognized())
+	require.Empty(t, info.Volume)
+
+	bare := realDisk(t)[mib : 9*mib]
+	info = inspect(t, bare)
+	require.Equal(t, "vfat", info.Volume)
+	require.True(t, info.Recognized())
+
+	noise := bytes.Repeat([]byte("noise"), 1000)
+	info = inspect(t, noise)
+	require.False(t, info.Recognized())
+	require.Equal(t, disk.CodeSize, info.Problems[0].Code)
+	require.True(t, inspect(t, realDisk(t)).Recognized())
 }
 
 // Both ways to start, and an arm loader.

@@ -3,7 +3,6 @@ package disk
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 )
 
 const (
@@ -27,7 +26,7 @@ func mbrEntryAt(p []byte, i int) mbrEntry {
 func (e mbrEntry) extended() bool { return e.kind == 0x05 || e.kind == 0x0f || e.kind == 0x85 }
 
 // mbr reads the table of sector 0. The boot sector of a file system without a
-// table has the same signature: it is told by flags that no table has.
+// table has the same signature, but flags that no table has.
 func (in *inspector) mbr() error {
 	p, err := in.read(0, 512)
 	if err != nil || p == nil || p[510] != 0x55 || p[511] != 0xaa {
@@ -63,10 +62,7 @@ func (in *inspector) primaries(entries []mbrEntry) error {
 	for _, e := range entries {
 		if e.kind == mbrGPTType && e.length > 0 {
 			in.problem(0, "protective MBR", "there is no GPT, neither at the start nor at the end of the disk")
-			// 2^32-1 stands for "all of it" and says nothing of the size.
-			if end := int64(e.start) + int64(e.length); e.length != math.MaxUint32 {
-				in.reaches(end*512, "protective MBR")
-			}
+			in.reaches(2*512, "GPT header")
 		}
 	}
 	if err := in.mbrSectorSize(entries); err != nil {
@@ -81,7 +77,6 @@ func (in *inspector) primaries(entries []mbrEntry) error {
 			continue
 		}
 		in.addMBR(i+1, int64(e.start), e)
-		in.reaches((int64(e.start)+int64(e.length))*in.info.SectorSize, fmt.Sprintf("partition table (extended partition %d)", i+1))
 		if err := in.logicals(i+1, e); err != nil {
 			return err
 		}
@@ -90,24 +85,31 @@ func (in *inspector) primaries(entries []mbrEntry) error {
 }
 
 // mbrSectorSize decides the unit of the table, which nothing in it tells: it is
-// 4096 if a partition's start has a file system with that and none with 512.
+// 512 unless no partition has a file system where that places it, one has with
+// 4096, and all of them are within the disk with 4096.
 func (in *inspector) mbrSectorSize(entries []mbrEntry) error {
+	large := false
 	for _, e := range entries {
-		if e.kind == 0 || e.length == 0 || e.extended() || e.kind == mbrGPTType {
+		if e.kind == 0 || e.length == 0 {
 			continue
 		}
-		small, err := in.filesystem(int64(e.start)*512, 0)
-		if err != nil || small.name != "" {
-			return err
-		}
-		large, err := in.filesystem(int64(e.start)*4096, 0)
-		if err != nil {
-			return err
-		}
-		if large.name != "" {
-			in.info.SectorSize = 4096
+		if (int64(e.start)+int64(e.length))*4096 > in.size {
 			return nil
 		}
+		if e.extended() || e.kind == mbrGPTType {
+			continue
+		}
+		fs, err := in.filesystem(int64(e.start)*512, 0)
+		if err != nil || fs.name != "" {
+			return err
+		}
+		if fs, err = in.filesystem(int64(e.start)*4096, 0); err != nil {
+			return err
+		}
+		large = large || fs.name != ""
+	}
+	if large {
+		in.info.SectorSize = 4096
 	}
 	return nil
 }
@@ -141,6 +143,7 @@ func (in *inspector) logicals(number int, ext mbrEntry) error {
 		}
 		if p == nil {
 			in.problem(at*sector, field, "a record is past the end of the disk")
+			in.reaches(end*sector, field)
 			return nil
 		}
 		if p[510] != 0x55 || p[511] != 0xaa {

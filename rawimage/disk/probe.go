@@ -106,6 +106,7 @@ const maxProbes = 256
 func (in *inspector) probe() error {
 	if in.info.Table == TableNone {
 		fs, err := in.filesystem(0, in.size)
+		in.info.Volume = fs.name
 		if fs.name != "" {
 			in.hint(HintVolume, fs.name, "superblock at the start of the disk, which has no partition table")
 		}
