@@ -98,18 +98,16 @@ func (c *Content) openImage(ctx context.Context, opts []anyimage.Option) error {
 				return err
 			}
 		}
-		s, err := anyimage.OpenFileStream(ctx, file, opts...)
-		if err != nil {
-			return err
-		}
-		c.Forward, c.closer = s, s
-		return nil
 	}
-	d, err := anyimage.OpenFile(file, opts...)
+	d, s, err := anyimage.OpenFileAny(ctx, file, opts...)
 	if err != nil {
 		return err
 	}
-	c.Disk, c.closer = d, d
+	if s != nil {
+		c.Forward, c.closer = s, s
+		return nil
+	}
+	c.Disk, c.closer, c.format = d, d, d.Format()
 	c.image, err = rawimage.New(d, d.Size(), rawimage.WithAnyFormat(), rawimage.WithName(c.name))
 	return err
 }
@@ -218,7 +216,11 @@ func (c *Content) Warnings() []string {
 	if c.Disk == nil {
 		return nil
 	}
-	return c.Disk.Warnings()
+	var list []string
+	for _, w := range c.Disk.Warnings() {
+		list = append(list, w.Message)
+	}
+	return list
 }
 
 // Inspect reads the partition table and what hints at the system. It returns nil

@@ -6,9 +6,11 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"slices"
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/ova"
 )
 
 // Disk is the disk in an open image. All methods but Close may be called
@@ -18,12 +20,35 @@ type Disk struct {
 	format rawimage.Format
 	disk   *rawimage.Image // the disk in the image
 	file   *rawimage.Image // the file as it is; the same for a RAW image
-	under  io.Closer       // the format's reader where it has files open, or nil
+	under  []io.Closer     // the format's readers that have files open
 	others []watched       // files it needs beside the one named
 
+	archive *ova.Archive // nil outside of an OVA
+	member  ova.Member   // the disk in the archive
+
 	facts    []Fact
-	warnings []string
+	warnings []Warning
 }
+
+// Warning is what users of an image should know.
+type Warning struct {
+	Code    string `json:"code"`    // what it is about: see the constants
+	Message string `json:"message"` // a sentence without a full stop
+}
+
+// String returns the message.
+func (w Warning) String() string { return w.Message }
+
+// Codes of warnings.
+const (
+	WarnUnclean    = "unclean"     // the last writer did not close the image
+	WarnCorrupt    = "corrupt"     // the image is marked corrupt
+	WarnSnapshots  = "snapshots"   // there are snapshots, which are not read
+	WarnSuspended  = "suspended"   // the machine was suspended
+	WarnTwoSizes   = "two_sizes"   // a VHD with two sizes
+	WarnSectorSize = "sector_size" // the disk has sectors of another size than 512
+	WarnNoManifest = "no_manifest" // an OVA without a digest of its disk
+)
 
 // Fact is something that an image says of itself beyond its disk.
 type Fact struct {
@@ -33,8 +58,9 @@ type Fact struct {
 
 // Open opens the image name, a regular file or a block device. A file that
 // cannot be had at all is a *rawimage.OpenError; one of a format that is not read
-// an *UnsupportedError, which is ErrCompressed where OpenStream reads it; one that
-// is damaged or needs what is not allowed an *OpenError.
+// an *UnsupportedError, which is ErrCompressed if OpenAny reads it; one that is
+// damaged or needs what is not allowed an *OpenError; one with a disk above the
+// bound of WithMaxSize a *SizeError.
 func Open(name string, opts ...Option) (*Disk, error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -81,11 +107,17 @@ func open(file *rawimage.Image, name string, o *options) (*Disk, error) {
 	if !ok {
 		return nil, &UnsupportedError{Name: name, Format: d.format}
 	}
-	ra, size, err := openFormat(d, o)
+	if size := file.Size(); size > o.maxSize && d.format == rawimage.FormatRaw {
+		return nil, &SizeError{Name: name, Want: o.maxSize, Got: size, Limit: true}
+	}
+	ra, size, err := openFormat(d, file, o)
 	if err == nil && d.format == rawimage.FormatRaw {
 		d.disk = file
 	} else if err == nil {
 		d.disk, err = rawimage.New(ra, size, rawimage.WithAnyFormat())
+	}
+	if err == nil && d.Size() > o.maxSize {
+		err = &SizeError{Name: name, Want: o.maxSize, Got: d.Size(), Limit: true}
 	}
 	if err == nil && o.size > 0 && d.Size() != o.size {
 		err = &SizeError{Name: name, Want: o.size, Got: d.Size()}
@@ -141,9 +173,9 @@ func (d *Disk) FileSize() int64 {
 // read. A RAW image says nothing.
 func (d *Disk) Facts() []Fact { return d.facts }
 
-// Warnings returns what users of the image should know, each a sentence without
-// a full stop: that it was not closed, or has snapshots that are not read.
-func (d *Disk) Warnings() []string { return d.warnings }
+// Warnings returns what users of the image should know: that it was not closed,
+// or has snapshots that are not read.
+func (d *Disk) Warnings() []Warning { return d.warnings }
 
 // Inspect is [disk.Inspect].
 func (d *Disk) Inspect(ctx context.Context) (*disk.Info, error) {
@@ -171,8 +203,18 @@ func (d *Disk) CheckUnchanged() error {
 func (d *Disk) Close() error { return errors.Join(d.closeUnder(), d.file.Close()) }
 
 func (d *Disk) closeUnder() error {
-	if d.under == nil {
-		return nil
+	var errs []error
+	for _, c := range slices.Backward(d.under) {
+		errs = append(errs, c.Close())
 	}
-	return d.under.Close()
+	return errors.Join(errs...)
+}
+
+// base returns the name of the file src without its directory, "" if it is not
+// the file that was opened by a name.
+func (d *Disk) base(src *rawimage.Image) string {
+	if src != d.file || d.name == "" {
+		return ""
+	}
+	return filepath.Base(d.name)
 }

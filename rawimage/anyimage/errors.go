@@ -61,31 +61,44 @@ func (e *UnsupportedError) Error() string {
 	name := named(e.Name)
 	switch {
 	case e.Inside != "":
-		return fmt.Sprintf("anyimage: %s is %s, compressed with %s; it has to be decompressed first", name, e.Format.Description(), e.Inside)
+		return fmt.Sprintf("anyimage: %s is %s, inside of %s; it has to be decompressed first", name, e.Format.Description(), e.Inside)
 	case compressed(e.Format):
 		return fmt.Sprintf("anyimage: %s is %s, which can only be read from start to end", name, e.Format.Description())
 	}
 	return fmt.Sprintf("anyimage: %s is %s, which is not supported", name, e.Format.Description())
 }
 
-// Is reports whether target is ErrUnsupported, or ErrCompressed and applies.
+// Is reports whether target is ErrUnsupported, or ErrCompressed and OpenAny reads
+// the image.
 func (e *UnsupportedError) Is(target error) bool {
-	return target == ErrUnsupported || target == ErrCompressed && e.Inside == "" && compressed(e.Format)
+	return target == ErrUnsupported || target == ErrCompressed && e.readable()
 }
 
-// SizeError: a disk has fewer or more bytes than it was opened for. It is
-// ErrSize by errors.Is.
+// readable reports whether OpenAny reads the image: a compressed file, also in an
+// archive, or an image in a compressed file.
+func (e *UnsupportedError) readable() bool {
+	if e.Inside == "" || e.Inside == rawimage.FormatOVA {
+		return compressed(e.Format)
+	}
+	return openers[e.Format] != nil
+}
+
+// SizeError: a disk has fewer or more bytes than it was opened for, or more than
+// allowed. It is ErrSize by errors.Is.
 type SizeError struct {
-	Name string // of the compressed file
-	Want int64  // bytes
-	Got  int64  // bytes it has, -1 if only known to be more
+	Name  string // of the image
+	Want  int64  // bytes
+	Got   int64  // bytes it has, -1 if only known to be more
+	Limit bool   // Want is the most that is allowed: see WithMaxSize
 }
 
 // Error implements error.
 func (e *SizeError) Error() string {
 	switch {
-	case e.Got < 0 && e.Want == MaxStreamSize:
-		return fmt.Sprintf("anyimage: %s is larger than 1 TiB when decompressed, the most that is read", e.Name)
+	case e.Limit && e.Got < 0:
+		return fmt.Sprintf("anyimage: %s is larger than %d bytes when decompressed, the most allowed", named(e.Name), e.Want)
+	case e.Limit:
+		return fmt.Sprintf("anyimage: %s holds a disk of %d bytes, more than the %d allowed", named(e.Name), e.Got, e.Want)
 	case e.Got < 0:
 		return fmt.Sprintf("anyimage: %s has more than the %d bytes decompressed that it was opened for", e.Name, e.Want)
 	}

@@ -8,8 +8,7 @@ import (
 )
 
 // Detect returns the format of the image in file: that of WithFormat, or what its
-// first and last bytes say. The file's own format is of no account, so it is opened
-// with [rawimage.WithAnyFormat].
+// first and last bytes say. The file is opened with [rawimage.WithAnyFormat].
 func Detect(file *rawimage.Image, opts ...Option) (rawimage.Format, error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -21,7 +20,7 @@ func Detect(file *rawimage.Image, opts ...Option) (rawimage.Format, error) {
 	return rawimage.Detect(file, file.Size())
 }
 
-// Compressed reports whether f is a format that OpenStream reads.
+// Compressed reports whether f is a format that OpenStream and OpenAny read.
 func Compressed(f rawimage.Format) bool { return compressed(f) }
 
 // OpenFile is [Open] for a file that is open already, with

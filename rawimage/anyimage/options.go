@@ -3,9 +3,11 @@ package anyimage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/vhd"
 )
 
 type options struct {
@@ -14,6 +16,11 @@ type options struct {
 	member     string
 	beside     string // directory of the extents of a VMDK descriptor
 	size       int64
+	maxSize    int64
+	window     int64
+	vhdSize    vhd.SizeSource
+	tempDir    string
+	announce   func(TempFile) error
 	progress   func(Progress)
 }
 
@@ -55,8 +62,8 @@ func WithReferences(dir string) Option {
 	}
 }
 
-// WithMember names the disk of an OVA, exactly as in the archive. Default: the
-// only member that ends in .vmdk.
+// WithMember names the disk in an archive (OVA, tar or zip), exactly as in the
+// archive. Default: the only member with the name of a disk.
 func WithMember(name string) Option {
 	return func(o *options) error {
 		if name == "" {
@@ -80,14 +87,86 @@ func WithSize(n int64) Option {
 	}
 }
 
-// Progress says how far OpenStream has come in counting, in bytes of the
-// compressed file.
+// DefaultMaxSize is the largest disk that is opened by default, 64 TiB.
+const DefaultMaxSize = 64 << 40
+
+// WithMaxSize bounds the size of the disk, in bytes, at least 1: a larger one is a
+// *SizeError. Default: DefaultMaxSize. A few bytes of an image can claim a disk of
+// any size, and what is made of it may be as large.
+func WithMaxSize(n int64) Option {
+	return func(o *options) error {
+		if n < 1 {
+			return fmt.Errorf("anyimage: WithMaxSize: %d bytes: %w", n, fs.ErrInvalid)
+		}
+		o.maxSize = n
+		return nil
+	}
+}
+
+// WithLongWindow allows zstd windows of up to n bytes, 1 KiB to 2 GiB, as zstd
+// --long=31 makes them; that much memory is needed. A larger one is
+// rawimage.ErrUnsupported, with a *WindowError. Default: 128 MiB, which is also
+// what the zstd command decompresses without being asked to.
+func WithLongWindow(n int64) Option {
+	return func(o *options) error {
+		if n < 1<<10 || n > maxWindow {
+			return fmt.Errorf("anyimage: WithLongWindow: %d bytes are not in %d..%d: %w", n, 1<<10, int64(maxWindow), fs.ErrInvalid)
+		}
+		o.window = n
+		return nil
+	}
+}
+
+// WithVHDSize chooses which of its two sizes a VHD's disk has. Default: see
+// [vhd.WithSize].
+func WithVHDSize(s vhd.SizeSource) Option {
+	return func(o *options) error {
+		if s != vhd.SizeGeometry && s != vhd.SizeCurrent {
+			return fmt.Errorf("anyimage: WithVHDSize: %q: want %q or %q: %w", s, vhd.SizeGeometry, vhd.SizeCurrent, fs.ErrInvalid)
+		}
+		o.vhdSize = s
+		return nil
+	}
+}
+
+// WithTempDir names the directory for the temporary file of OpenAny. Default:
+// that of os.TempDir.
+func WithTempDir(dir string) Option {
+	return func(o *options) error {
+		if dir == "" {
+			return errors.New("anyimage: WithTempDir: empty directory name")
+		}
+		o.tempDir = dir
+		return nil
+	}
+}
+
+// TempFile describes a temporary file before it is made.
+type TempFile struct {
+	Dir    string          // where it will be
+	Bytes  int64           // that it takes, at most
+	Format rawimage.Format // of the image in the compressed file
+	Inside rawimage.Format // how it is compressed
+}
+
+// WithTempFile has f called before OpenAny makes a temporary file. An error of f
+// ends OpenAny. Default: no call.
+func WithTempFile(f func(TempFile) error) Option {
+	return func(o *options) error {
+		o.announce = f
+		return nil
+	}
+}
+
+// Progress is how far OpenStream or OpenAny has come in a pass through a
+// compressed file, in bytes of that file.
 type Progress struct {
 	Done, Total int64 // bytes
 }
 
 // WithProgress has f called, a few times a second, while OpenStream goes through
-// the file to count the bytes of its disk. Default: no calls.
+// a compressed file to count the bytes of its disk, and while OpenAny decompresses
+// one into a temporary file. Default: no calls.
 func WithProgress(f func(Progress)) Option {
 	return func(o *options) error {
 		o.progress = f
@@ -96,7 +175,7 @@ func WithProgress(f func(Progress)) Option {
 }
 
 func newOptions(opts []Option) (*options, error) {
-	o := new(options)
+	o := &options{maxSize: DefaultMaxSize, window: defaultWindow}
 	for _, opt := range opts {
 		if err := opt(o); err != nil {
 			return nil, err

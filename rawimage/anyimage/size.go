@@ -51,7 +51,7 @@ func zstdSize(ctx context.Context, ra io.ReaderAt, size int64) (total int64, err
 			pos += int64(h.HeaderSize) + int64(h.SkippableSize)
 			continue
 		}
-		if !h.HasFCS || h.FrameContentSize > MaxStreamSize {
+		if !h.HasFCS || h.FrameContentSize > MaxStreamSize || total > MaxStreamSize {
 			return 0, errNotTold
 		}
 		total += int64(h.FrameContentSize)
@@ -106,7 +106,9 @@ func xzSize(ctx context.Context, ra io.ReaderAt, size int64) (total int64, err e
 			return 0, err
 		}
 		if binary.LittleEndian.Uint32(f[8:]) == 0 { // padding: zeros in words of four bytes
-			end -= 4
+			if end, err = skipPadding(ctx, ra, end); err != nil {
+				return 0, err
+			}
 			continue
 		}
 		indexSize := (int64(binary.LittleEndian.Uint32(f[4:])) + 1) * 4
@@ -122,6 +124,60 @@ func xzSize(ctx context.Context, ra io.ReaderAt, size int64) (total int64, err e
 		end = at - packed - headerSize
 	}
 	return total, nil
+}
+
+// skipPadding returns where the zeros before end begin, in words of four bytes.
+func skipPadding(ctx context.Context, ra io.ReaderAt, end int64) (int64, error) {
+	buf := make([]byte, 64<<10)
+	for end >= 4 && ctx.Err() == nil {
+		p := buf[:min(int64(len(buf)), end&^3)]
+		if n, err := ra.ReadAt(p, end-int64(len(p))); n < len(p) {
+			return 0, err
+		}
+		i := len(p)
+		for i > 0 && binary.LittleEndian.Uint32(p[i-4:]) == 0 {
+			i -= 4
+		}
+		end -= int64(len(p) - i)
+		if i > 0 {
+			return end, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	return end, errNotTold
+}
+
+// zstdWindow returns the window of the first frame that needs more than limit, 0
+// if there is none.
+func zstdWindow(ctx context.Context, ra io.ReaderAt, size, limit int64) int64 {
+	for pos := int64(0); pos < size && ctx.Err() == nil; {
+		var h zstd.Header
+		head := make([]byte, min(zstd.HeaderMaxSize, size-pos))
+		if n, err := ra.ReadAt(head, pos); n < len(head) && err != nil {
+			return 0
+		}
+		if h.Decode(head) != nil {
+			return 0
+		}
+		if h.Skippable {
+			pos += int64(h.HeaderSize) + int64(h.SkippableSize)
+			continue
+		}
+		if need := max(h.WindowSize, map[bool]uint64{true: h.FrameContentSize}[h.SingleSegment]); need > uint64(limit) {
+			return int64(min(need, 1<<62))
+		}
+		end, err := skipBlocks(ctx, ra, pos+int64(h.HeaderSize))
+		if err != nil {
+			return 0
+		}
+		pos = end
+		if h.HasCheckSum {
+			pos += 4
+		}
+	}
+	return 0
 }
 
 // xzIndex returns the bytes that the blocks of a stream take in the file, not more

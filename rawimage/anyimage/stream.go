@@ -1,6 +1,8 @@
 package anyimage
 
 import (
+	"archive/zip"
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -8,16 +10,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/fastimage/fastimage/internal/imageerr"
 	"github.com/fastimage/fastimage/rawimage"
 )
 
-// MaxStreamSize is the largest disk that is read from a stream, 1 TiB. That is
-// what the cloud takes, and what a decompression bomb can keep us busy with.
+// MaxStreamSize is the largest disk that is read from a stream, 1 TiB: the most
+// that the cloud takes, and that a decompression bomb can cost.
 const MaxStreamSize = 1 << 40
 
 const (
-	// inputSize is what is read of the compressed file at once.
+	// inputSize is how much is read of the compressed file at once.
 	inputSize = 256 << 10
 	// countStep is how much is decompressed between two looks at the context.
 	countStep = 1 << 20
@@ -31,20 +35,23 @@ type Stream struct {
 	name   string
 	format rawimage.Format
 	file   *rawimage.Image
-	raw    bool  // the content is RAW whatever it looks like
-	size   int64 // of the disk
-	run    *run  // what Read reads, from the first one on
+	o      *options
+	zip    *zip.File // the member, of a zip archive
+	raw    bool      // the content is RAW whatever it looks like
+	size   int64     // of the disk
+	run    *run      // what Read reads, from the first one on
 	at     rewinder
 }
 
-// OpenStream opens the RAW disk compressed in the file name with gzip, xz or
-// zstd, of any number of members, streams or frames. Its size is that of
-// WithSize, or what the file's own index or headers say (xz, zstd), or found by
-// decompressing the file once, which takes as long as reading it and is ended by
-// ctx. It is always checked when the disk is read.
+// OpenStream opens the RAW disk compressed in the file name: with gzip, xz, zstd,
+// bzip2 or lz4, of any number of members, streams or frames, or in a zip archive
+// as its only member. Its size is that of WithSize, or what the file's own index or
+// headers say (xz, zstd, zip), or found by decompressing the file once, which takes
+// as long as reading it and is ended by ctx. It is always checked when the disk is
+// read.
 //
-// An image of another format in the file is an *UnsupportedError, a file that is
-// not compressed an *OpenError.
+// An image of another format in the file is an *UnsupportedError, which OpenAny
+// reads; a file that is not compressed an *OpenError.
 func OpenStream(ctx context.Context, name string, opts ...Option) (*Stream, error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -65,37 +72,62 @@ func OpenStream(ctx context.Context, name string, opts ...Option) (*Stream, erro
 }
 
 func openStream(ctx context.Context, file *rawimage.Image, name string, o *options) (*Stream, error) {
+	s, err := newStream(file, name, o)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.open(ctx)
+}
+
+// newStream makes a Stream that knows how to decompress, not yet what.
+func newStream(file *rawimage.Image, name string, o *options) (*Stream, error) {
 	format, err := rawimage.Detect(file, file.Size())
 	if err != nil {
 		return nil, err
 	}
 	if !compressed(format) {
-		return nil, &OpenError{Name: name, Format: format, Err: errors.New("not compressed with gzip, xz or zstd")}
+		return nil, &OpenError{Name: name, Format: format, Err: errNotCompressed}
 	}
-	s := &Stream{name: name, format: format, file: file, raw: o.format == rawimage.FormatRaw, size: o.size}
+	s := &Stream{name: name, format: format, file: file, o: o, raw: o.format == rawimage.FormatRaw, size: o.size}
 	s.at.open = s.start
-	r, err := s.start() // with a look at what is inside
-	if err != nil {
-		return nil, err
-	}
-	defer r.close()
-	if s.size == 0 {
-		s.size = knownSize(ctx, file, format)
-	}
-	if s.size == 0 {
-		err = s.count(ctx, r, o.progress)
-	}
-	if err == nil && s.size > MaxStreamSize {
-		err = &SizeError{Name: name, Want: MaxStreamSize, Got: -1}
-	}
-	if err == nil && s.size == 0 {
-		err = &rawimage.OpenError{Name: name, Err: rawimage.ErrEmpty}
-	}
-	if err != nil {
-		return nil, err
+	if format == rawimage.FormatZip {
+		if s.zip, err = zipMember(file, o); err != nil {
+			return nil, s.fault(0, err)
+		}
+		if s.size == 0 {
+			s.size = int64(s.zip.UncompressedSize64)
+		}
 	}
 	return s, nil
 }
+
+var errNotCompressed = errors.New("not compressed")
+
+// open looks at what is inside, and finds the size.
+func (s *Stream) open(ctx context.Context) error {
+	r, err := s.start()
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if s.size == 0 {
+		s.size = knownSize(ctx, s.file, s.format)
+	}
+	if s.size == 0 {
+		err = s.count(ctx, r, s.o.progress)
+	}
+	switch limit := s.limit(); {
+	case err != nil:
+	case s.size > limit:
+		err = &SizeError{Name: s.name, Want: limit, Got: -1, Limit: true}
+	case s.size == 0:
+		err = &rawimage.OpenError{Name: s.name, Err: rawimage.ErrEmpty}
+	}
+	return err
+}
+
+// limit is the most that is decompressed.
+func (s *Stream) limit() int64 { return min(s.o.maxSize, MaxStreamSize) }
 
 // count finds the size by decompressing everything.
 func (s *Stream) count(ctx context.Context, r *run, progress func(Progress)) error {
@@ -130,7 +162,7 @@ func (s *Stream) count(ctx context.Context, r *run, progress func(Progress)) err
 // Name returns the name given to OpenStream.
 func (s *Stream) Name() string { return s.name }
 
-// Format returns how the disk is compressed: gzip, xz or zstd.
+// Format returns how the disk is compressed: gzip, xz, zstd, bzip2, lz4 or zip.
 func (s *Stream) Format() rawimage.Format { return s.format }
 
 // Size returns the bytes of the disk.
@@ -142,7 +174,7 @@ func (s *Stream) FileSize() int64 { return s.file.Size() }
 // CheckUnchanged is [rawimage.Image.CheckUnchanged] for the compressed file.
 func (s *Stream) CheckUnchanged() error { return s.file.CheckUnchanged() }
 
-// Read reads on in the disk. io.EOF says that all Size bytes were read, that the
+// Read reads the next bytes of the disk. io.EOF says that all Size bytes were read, that the
 // checksums of the file are right, and that nothing follows. A disk that is longer
 // or shorter is a *SizeError, damage a *FormatError.
 func (s *Stream) Read(p []byte) (int, error) {
@@ -156,9 +188,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 }
 
 // ReadAt reads anywhere in the disk, independently of Read and by any number of
-// goroutines, one at a time: on a way of its own through the file, which begins
-// anew when it has to go back by more than a mebibyte. That is meant for a look at
-// the partition table, or for reading forward with gaps.
+// goroutines, one at a time. It decompresses the file on its own, from the start
+// again when it has to go back by more than a mebibyte. That is meant for a look
+// at the partition table, or for reading forward with gaps.
 func (s *Stream) ReadAt(p []byte, off int64) (int, error) { return s.at.readAt(p, off, s.size) }
 
 // Close closes the file.
@@ -185,12 +217,12 @@ type run struct {
 func (s *Stream) start() (*run, error) {
 	r := &run{s: s, in: &input{r: io.NewSectionReader(s.file, 0, s.file.Size())}, tail: make([]byte, 0, tailSize)}
 	var err error
-	if r.dec, err = newDecoder(s.format, r.in); err != nil {
+	if r.dec, err = s.decoder(r.in); err != nil {
 		return nil, r.fault(err)
 	}
 	head := make([]byte, headSize)
 	n, err := io.ReadFull(r.dec, head)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF { // which comes again
 		r.close()
 		return nil, r.fault(err)
 	}
@@ -202,9 +234,19 @@ func (s *Stream) start() (*run, error) {
 	return r, nil
 }
 
+// decoder begins to decompress in.
+func (s *Stream) decoder(in *input) (io.ReadCloser, error) {
+	if s.zip == nil {
+		return decoders[s.format](bufio.NewReaderSize(in, inputSize), s.o)
+	}
+	// The archive is read by way of its directory, so what is counted is the
+	// member's output; errors of the file are those of its reads.
+	return s.zip.Open()
+}
+
 // admit refuses an image of another format inside the file.
 func (s *Stream) admit(head, tail []byte) error {
-	if f := rawimage.DetectFormat(head, tail); f != rawimage.FormatRaw && !s.raw {
+	if f := rawimage.DetectFormat(head, tail); f != rawimage.FormatRaw && f != rawimage.FormatText && !s.raw {
 		return &UnsupportedError{Name: s.name, Format: f, Inside: s.format}
 	}
 	return nil
@@ -215,13 +257,13 @@ func (r *run) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	n, err := r.head.Read(p)
-	limit := int64(MaxStreamSize)
+	limit := r.s.limit()
 	if r.s.size > 0 {
 		limit = r.s.size
 	}
 	if r.pos+int64(n) > limit {
 		n = int(limit - r.pos)
-		err = &SizeError{Name: r.s.name, Want: limit, Got: -1}
+		err = &SizeError{Name: r.s.name, Want: limit, Got: -1, Limit: r.s.size == 0}
 	}
 	r.pos += int64(n)
 	r.keepTail(p[:n])
@@ -254,12 +296,23 @@ func (r *run) fault(err error) error {
 	if in := r.in.err.Load(); in != nil {
 		return *in
 	}
-	kind := imageerr.ErrDamaged
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		kind = imageerr.ErrTruncated
+	return r.s.fault(r.pos, err)
+}
+
+// fault is the error of a decompressor, after pos bytes of the disk.
+func (s *Stream) fault(pos int64, err error) error {
+	if _, ok := errors.AsType[*FormatError](err); ok {
+		return &OpenError{Name: s.name, Format: s.format, Err: err}
 	}
-	e := imageerr.Format(r.s.format).New(kind, imageerr.None, "compressed data", "after %d bytes of the disk: %w", r.pos, err)
-	return &OpenError{Name: r.s.name, Format: r.s.format, Err: e}
+	if _, ok := errors.AsType[*ChoiceError](err); ok {
+		return &OpenError{Name: s.name, Format: s.format, Err: err}
+	}
+	// A frame in one segment has all of its content for a window.
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		err = &WindowError{Need: zstdWindow(context.Background(), s.file, s.file.Size(), s.o.window), Limit: s.o.window}
+	}
+	e := imageerr.Format(s.format).New(kindOf(err), imageerr.None, "compressed data", "after %d bytes of the disk: %w", pos, err)
+	return &OpenError{Name: s.name, Format: s.format, Err: e}
 }
 
 func (r *run) keepTail(p []byte) {

@@ -8,11 +8,10 @@ import (
 type options struct {
 	dir      string
 	name     string
-	member   string
 	maxTable int64
 }
 
-// Option configures NewReader and NewOVAReader.
+// Option configures NewReader.
 type Option func(*options) error
 
 // WithDir names the directory in which the extents of a descriptor are looked
@@ -35,18 +34,6 @@ func WithDir(dir string) Option {
 func WithName(name string) Option {
 	return func(o *options) error {
 		o.name = name
-		return nil
-	}
-}
-
-// WithMember names the member of the OVA to open, exactly as in the archive.
-// Default: the only one that ends in .vmdk.
-func WithMember(name string) Option {
-	return func(o *options) error {
-		if name == "" {
-			return errors.New("vmdk: empty member name")
-		}
-		o.member = name
 		return nil
 	}
 }

@@ -1,8 +1,10 @@
 package vmdk
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/fastimage/fastimage/internal/imageerr"
@@ -19,6 +21,28 @@ func (o *options) refusePart(s *sparseExtent) error {
 	}
 	return format.New(ErrMissingFile, 28, "descriptor", "%w", &ReferenceError{Role: imageerr.RoleDescriptor, Name: name, Err: imageerr.ErrPart})
 }
+
+// RefusePart refuses the file name in dir, both of which may be "", if a
+// descriptor beside it lists it as one of several extents: it is not the whole
+// disk. The error is a *[FormatError] of kind ErrMissingFile, and ErrPart.
+func RefusePart(dir, name string) error {
+	if !strings.EqualFold(filepath.Ext(name), ".vmdk") {
+		return nil
+	}
+	descriptor := FindDescriptor(dir, name)
+	if descriptor == "" && !flatPartRE.MatchString(name) {
+		return nil
+	}
+	if descriptor != "" {
+		if d, err := openedDescriptor(filepath.Join(dir, descriptor)); err == nil && len(d.extents) == 1 {
+			return nil
+		}
+	}
+	return format.New(ErrMissingFile, imageerr.None, "descriptor", "%w", &ReferenceError{Role: imageerr.RoleDescriptor, Name: descriptor, Err: imageerr.ErrPart})
+}
+
+// flatPartRE matches the names that VMware gives the parts of a split flat disk.
+var flatPartRE = regexp.MustCompile(`(?i)-f\d{3}\.vmdk$`)
 
 // maxBeside bounds the files that FindDescriptor looks into.
 const maxBeside = 1024
@@ -49,22 +73,32 @@ func FindDescriptor(dir, name string) string {
 	return ""
 }
 
-// lists reports whether file is a descriptor that lists the extent name.
-func lists(file, name string) bool {
-	f, err := os.Open(file)
+var errNoDescriptor = errors.New("not a descriptor")
+
+// openedDescriptor reads the descriptor in a file of that name.
+func openedDescriptor(name string) (*descriptor, error) {
+	f, err := os.Open(name)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	defer f.Close() // read only
 	fi, err := f.Stat()
-	if err != nil || fi.Size() > maxDescriptor {
-		return false
+	if err != nil {
+		return nil, err
 	}
 	head := make([]byte, min(fi.Size(), descriptorHead))
-	if _, err := f.ReadAt(head, 0); err != nil || !magic.IsVMDKDescriptor(head) {
-		return false
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return nil, err
 	}
-	d, err := readDescriptor(f, fi.Size())
+	if !magic.IsVMDKDescriptor(head) {
+		return nil, errNoDescriptor
+	}
+	return readDescriptor(f, fi.Size())
+}
+
+// lists reports whether file is a descriptor that lists the extent name.
+func lists(file, name string) bool {
+	d, err := openedDescriptor(file)
 	if err != nil {
 		return false
 	}

@@ -28,7 +28,6 @@ type Info struct {
 	CreateType string       // such as "monolithicSparse" or "streamOptimized", "" where it is not told
 	Adapter    string       // such as "lsilogic", "" where it is not told
 	Size       int64        // virtual size in bytes
-	Member     string       // name in the OVA, "" outside one
 	Compressed bool         // an extent has compressed grains
 	Unclean    bool         // an extent was not closed by its last writer
 	Extents    []ExtentInfo // in the order of the disk
@@ -90,13 +89,6 @@ func NewReader(ra io.ReaderAt, size int64, opts ...Option) (*Reader, error) {
 	if err := imagefmt.CheckSource("vmdk", ra, size); err != nil {
 		return nil, err
 	}
-	if o.member != "" {
-		return nil, errors.New("vmdk: WithMember without an OVA")
-	}
-	return newReader(ra, size, o)
-}
-
-func newReader(ra io.ReaderAt, size int64, o *options) (*Reader, error) {
 	if size == 0 {
 		return nil, format.Truncated(0, "file", "empty")
 	}
@@ -110,7 +102,6 @@ func newReader(ra io.ReaderAt, size int64, o *options) (*Reader, error) {
 		grains: lru.New[key, []byte](cachedGrains),
 		budget: o.maxTable,
 	}
-	var err error
 	if magic.IsVMDKDescriptor(head) {
 		err = r.openDescriptor(ra, size, o, sh)
 	} else {

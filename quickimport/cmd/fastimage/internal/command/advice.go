@@ -26,6 +26,11 @@ var advices = []struct {
 	{is(rawimage.ErrNotImage), "name a disk image or a block device"},
 	{is(rawimage.ErrEmpty), "check the program that was to write it"},
 	{is(rawimage.ErrChanged), "stop the program that writes to it, and start again"},
+	{is(rawimage.ErrPart), "give the descriptor that lists all parts instead"},
+	{is(rawimage.ErrDelta), "merge it with the disk it is based on, for example with 'qemu-img convert' or by removing the snapshot"},
+	{is(rawimage.ErrRemote), "download the file that it names, and rebase the image on it with 'qemu-img rebase -u'"},
+	{is(rawimage.ErrDevice), "read the device itself, or export the machine with its disks"},
+	{is(rawimage.ErrEncrypted), "decrypt it first, with the program that encrypted it"},
 	{is(rawimage.ErrOutside), "name a directory that holds all its files{ with --references}"},
 	{is(rawimage.ErrMissingFile), "name the directory of its other files{ with --references}"},
 	{is(anyimage.ErrSize), "{leave out --size to have the size detected, or }download the file again"},
@@ -74,8 +79,8 @@ func opening(_ *cobra.Command, err error) bool {
 }
 
 func severalDisks(_ *cobra.Command, err error) bool {
-	e, ok := errors.AsType[*anyimage.OpenError](err)
-	return ok && e.Format == rawimage.FormatOVA && errors.Is(err, rawimage.ErrUnsupported)
+	_, ok := errors.AsType[*anyimage.ChoiceError](err)
+	return ok
 }
 
 func apiError(match func(*quickimport.APIError) bool) func(*cobra.Command, error) bool {

@@ -139,7 +139,10 @@ func describeDisk(ctx context.Context, d *anyimage.Disk) (*info, error) {
 		return nil, err
 	}
 	in := diskInfo(table, bm)
-	in.Format, in.FileSize, in.Facts, in.Warnings = string(d.Format()), d.FileSize(), d.Facts(), d.Warnings()
+	in.Format, in.FileSize, in.Facts = string(d.Format()), d.FileSize(), d.Facts()
+	for _, w := range d.Warnings() {
+		in.Warnings = append(in.Warnings, w.Message)
+	}
 	in.Allocated = new(int64)
 	for e, err := range d.Extents() {
 		if err != nil {
