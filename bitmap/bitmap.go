@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"github.com/bits-and-blooms/bitset"
+	"github.com/fastimage/fastimage/bitmap/internal/wire"
 )
 
 const (
@@ -19,8 +20,8 @@ const (
 	MaxBlocks = 1 << 31
 )
 
-// Bitmap tells for every block of a disk whether it holds data (a byte that is
-// not zero). Methods that do not change it may be called concurrently.
+// Bitmap says of every block of a disk whether it holds data (a byte that is not
+// zero). Methods that do not change it may be called concurrently.
 type Bitmap struct {
 	size      int64
 	blockSize int64
@@ -39,24 +40,16 @@ func New(size, blockSize int64) (*Bitmap, error) {
 
 func countBlocks(size, blockSize int64) (int64, error) {
 	if size < 0 {
-		return 0, &SizeError{"size", size}
+		return 0, invalid("disk of %d bytes", size)
 	}
 	if blockSize < MinBlockSize || blockSize > MaxBlockSize || bits.OnesCount64(uint64(blockSize)) != 1 {
-		return 0, &SizeError{"block size", blockSize}
+		return 0, invalid("blocks of %d bytes: want a power of two from 512 to 1 GiB", blockSize)
 	}
-	blocks := ceilDiv(size, blockSize)
+	blocks := wire.CeilDiv(size, blockSize)
 	if blocks > MaxBlocks {
-		return 0, &SizeError{"blocks", blocks}
+		return 0, invalid("%d blocks of %d bytes: want %d or fewer", blocks, blockSize, int64(MaxBlocks))
 	}
 	return blocks, nil
-}
-
-func ceilDiv(a, b int64) int64 {
-	n := a / b
-	if a%b != 0 {
-		n++
-	}
-	return n
 }
 
 // Size returns the size of the disk in bytes.
@@ -107,9 +100,4 @@ func (b *Bitmap) SetRange(first, end int64) {
 		b.set.Set(uint(i))
 		i++
 	}
-}
-
-// Clone returns a copy.
-func (b *Bitmap) Clone() *Bitmap {
-	return &Bitmap{size: b.size, blockSize: b.blockSize, set: b.set.Clone()}
 }

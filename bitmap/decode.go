@@ -7,14 +7,19 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+
+	"github.com/fastimage/fastimage/bitmap/internal/wire"
 )
 
 // Decode reads the bitmap of a disk of size bytes. The input must be exactly
-// what the layout asks for, from its header to the last byte of padding;
+// what the layout requires, from its header to the last byte of padding;
 // anything else is a *FormatError that names the place. Memory is that of the
 // bitmap, and for Runs and List that of the input, of which no more is read than
 // a disk of this size can need.
 func Decode(r io.Reader, size int64, l Layout) (*Bitmap, error) {
+	if r == nil {
+		return nil, invalid("no input")
+	}
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
@@ -41,8 +46,8 @@ type laterField struct {
 	value uint64
 }
 
-func (d *decoder) errorf(off int64, field, format string, args ...any) error {
-	return &FormatError{Offset: off, Field: field, Reason: fmt.Sprintf(format, args...)}
+func (d *decoder) errorf(off int64, field, text string, args ...any) error {
+	return format.Damaged(off, field, text, args...)
 }
 
 // full reads all of p. An input that ends early is a FormatError, an error of
@@ -51,7 +56,7 @@ func (d *decoder) full(p []byte, field string) error {
 	n, err := io.ReadFull(d.r, p)
 	d.n += int64(n)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return d.errorf(d.n, field, "the input ends here")
+		return format.Truncated(d.n, field, "the input ends here")
 	}
 	if err != nil {
 		return fmt.Errorf("bitmap: decode: %w", err)
@@ -102,11 +107,11 @@ func (d *decoder) header() error {
 			}
 			continue
 		}
-		got := getNumber(p, f.BigEndian)
+		got := wire.GetNumber(p, f.BigEndian)
 		var want int64
 		switch f.Kind {
 		case BlocksField:
-			want = ceilDiv(d.size, d.l.BlockSize)
+			want = wire.CeilDiv(d.size, d.l.BlockSize)
 		case DataField, EntriesField:
 			d.later = append(d.later, laterField{off, f.Kind, got})
 			continue
@@ -126,7 +131,7 @@ func (d *decoder) bits() error {
 	for i := 0; left > 0; i++ {
 		n := min(left, 64)
 		var p [8]byte
-		if err := d.full(p[:ceilDiv(n, 8)], "bits"); err != nil {
+		if err := d.full(p[:wire.CeilDiv(n, 8)], "bits"); err != nil {
 			return err
 		}
 		if d.l.MSBFirst {
@@ -139,7 +144,7 @@ func (d *decoder) bits() error {
 			// What the last byte has beyond the last block.
 			tail := uint64(0xff) << (8 * ((n - 1) / 8)) &^ (uint64(1)<<n - 1)
 			if w&tail != 0 && !d.l.Ones || w&tail != tail && d.l.Ones {
-				return d.errorf(d.n-1, "padding", "bits after the last block of the disk are not all %s", pick(d.l.Ones, "1", "0"))
+				return d.errorf(d.n-1, "padding", "bits after the last block of the disk are not all %s", wire.Pick(d.l.Ones, "1", "0"))
 			}
 		}
 		if d.l.Inverted {
@@ -160,7 +165,7 @@ func (d *decoder) padding(n int64) error {
 	for ; n > 0; n-- {
 		c, err := d.r.ReadByte()
 		if err == io.EOF {
-			return d.errorf(d.n, "padding", "the input ends here, %d bytes early", n)
+			return format.Truncated(d.n, "padding", "the input ends here, %d bytes early", n)
 		}
 		if err != nil {
 			return fmt.Errorf("bitmap: decode: %w", err)
@@ -174,7 +179,7 @@ func (d *decoder) padding(n int64) error {
 	case io.EOF:
 		return nil
 	case nil:
-		return d.errorf(d.n, "padding", "the input goes on, a bitmap of this disk ends here")
+		return d.errorf(d.n, "padding", "the input continues where a bitmap of this disk ends")
 	default:
 		return fmt.Errorf("bitmap: decode: %w", err)
 	}
@@ -185,7 +190,7 @@ func (d *decoder) padding(n int64) error {
 // canonical form of what was understood is compared with what was read. That
 // one comparison checks order, overlaps, merging, clipping and padding.
 func (d *decoder) numbers(header int64) error {
-	blocks := ceilDiv(d.size, d.l.BlockSize)
+	blocks := wire.CeilDiv(d.size, d.l.BlockSize)
 	most := (blocks+2)*int64(d.l.Width)*2 + d.l.Pad
 	body, err := io.ReadAll(io.LimitReader(d.r, most+1))
 	d.n += int64(len(body))
@@ -225,7 +230,7 @@ func (d *decoder) compare(body []byte, header int64) error {
 	}
 	for i := range max(len(want), len(body)) {
 		if i >= len(want) || i >= len(body) || want[i] != body[i] {
-			return d.errorf(header+int64(i), pick(l.Encoding == Runs, "runs", "list"), "not in canonical form: runs must be merged, in order and padded as the layout says")
+			return d.errorf(header+int64(i), wire.Pick(l.Encoding == Runs, "runs", "list"), "not in canonical form: runs must be merged, in order and padded as the layout says")
 		}
 	}
 	return nil
@@ -235,17 +240,17 @@ func (d *decoder) runs(body []byte, header int64) error {
 	l := d.l
 	data, pos := l.Inverted, int64(0)
 	for i := 0; i+l.Width <= len(body) && pos < d.size; i += l.Width {
-		end, err := d.end(pos, getNumber(body[i:i+l.Width], l.BigEndian))
+		end, err := d.end(pos, wire.GetNumber(body[i:i+l.Width], l.BigEndian))
 		if err != nil {
 			return d.errorf(header+int64(i), "runs", "%v", err)
 		}
 		if data {
-			d.b.SetRange(pos/l.BlockSize, ceilDiv(end, l.BlockSize))
+			d.b.SetRange(pos/l.BlockSize, wire.CeilDiv(end, l.BlockSize))
 		}
 		pos, data = end, !data
 	}
 	if pos < d.size {
-		return d.errorf(header+int64(len(body)), "runs", "they end at disk offset %d of %d", pos, d.size)
+		return d.errorf(header+int64(len(body)), "runs", "the runs end at disk offset %d of %d", pos, d.size)
 	}
 	return nil
 }
@@ -257,11 +262,11 @@ func (d *decoder) list(body []byte, header int64) error {
 	}
 	var pos int64
 	for i := 0; i+2*l.Width <= len(body); i += 2 * l.Width {
-		n := getNumber(body[i+l.Width:i+2*l.Width], l.BigEndian)
+		n := wire.GetNumber(body[i+l.Width:i+2*l.Width], l.BigEndian)
 		if n == 0 { // padding; compare looks at the rest
 			break
 		}
-		off := getNumber(body[i:i+l.Width], l.BigEndian)
+		off := wire.GetNumber(body[i:i+l.Width], l.BigEndian)
 		if off > uint64(d.size/l.Unit) || int64(off)*l.Unit < pos || int64(off)*l.Unit%l.BlockSize != 0 {
 			return d.errorf(header+int64(i), "list", "offset %d is out of order, within a block or after the end of the disk", off)
 		}
@@ -269,21 +274,21 @@ func (d *decoder) list(body []byte, header int64) error {
 		if err != nil {
 			return d.errorf(header+int64(i+l.Width), "list", "%v", err)
 		}
-		for j := int64(off) * l.Unit / l.BlockSize; l.Inverted && j < ceilDiv(end, l.BlockSize); j++ {
+		for j := int64(off) * l.Unit / l.BlockSize; l.Inverted && j < wire.CeilDiv(end, l.BlockSize); j++ {
 			d.b.Set(j, false)
 		}
 		if !l.Inverted {
-			d.b.SetRange(int64(off)*l.Unit/l.BlockSize, ceilDiv(end, l.BlockSize))
+			d.b.SetRange(int64(off)*l.Unit/l.BlockSize, wire.CeilDiv(end, l.BlockSize))
 		}
 		pos = end
 	}
 	return nil
 }
 
-// end is where a run of n units from pos ends, clipped to the disk.
+// end returns where a run of n units from pos ends, clipped to the disk.
 func (d *decoder) end(pos int64, n uint64) (int64, error) {
-	whole := ceilDiv(d.size, d.l.BlockSize) * d.l.BlockSize
-	if n > uint64(ceilDiv(whole-pos, d.l.Unit)) {
+	whole := wire.CeilDiv(d.size, d.l.BlockSize) * d.l.BlockSize
+	if n > uint64(wire.CeilDiv(whole-pos, d.l.Unit)) {
 		return 0, fmt.Errorf("length %d reaches past the end of the disk", n)
 	}
 	end := min(pos+int64(n)*d.l.Unit, d.size)

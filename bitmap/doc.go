@@ -19,7 +19,7 @@
 // [DefaultLayout] is the form that the bitmap has in the vendor's own container
 // format, ZVHD2: one bit per 2 MiB, least significant bit first, 1 for data, no
 // header, padded with zeros to whole segments of 4096 bytes. One .mf file made by
-// that tool, together with its RAW image, settles the matter: [Infer] finds the
+// that tool, together with its RAW image, settles the matter: package infer finds the
 // layouts that reproduce it, and [ParseLayout] reads the text form in which one is
 // passed on.
 //
@@ -35,8 +35,8 @@
 //
 // # Concurrency and trust
 //
-// A Bitmap may be read by many goroutines, and changed by one that is alone. An
+// A Bitmap is safe for concurrent reads; changing it needs exclusive access. An
 // encoded bitmap is hostile input: Decode checks all of it against the size of
-// the disk and returns typed errors, Infer takes no more of it than the disk's own
-// bitmap could fill, and ends whatever is in it.
+// the disk, returns typed errors, and reads no more than a bitmap of the disk can
+// have.
 package bitmap

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+
+	"github.com/fastimage/fastimage/bitmap/internal/wire"
 )
 
 // counter is a buffered writer that knows how much went through.
@@ -24,7 +26,7 @@ func (c *counter) write(p []byte) {
 
 func (c *counter) number(v int64, width int, big bool) {
 	var buf [8]byte
-	if !putNumber(buf[:width], v, big) && c.err == nil {
+	if !wire.PutNumber(buf[:width], v, big) && c.err == nil {
 		c.err = &LayoutError{"number", fmt.Sprintf("%d does not fit %s", v, numberType(width, big))}
 	}
 	c.write(buf[:width])
@@ -43,46 +45,19 @@ func (c *counter) fill(n int64, b byte) {
 	}
 }
 
-// putNumber reports whether v fits into p.
-func putNumber(p []byte, v int64, big bool) bool {
-	var buf [8]byte
-	if big {
-		binary.BigEndian.PutUint64(buf[:], uint64(v))
-		copy(p, buf[8-len(p):])
-	} else {
-		binary.LittleEndian.PutUint64(buf[:], uint64(v))
-		copy(p, buf[:])
-	}
-	return v >= 0 && (len(p) == 8 || v < 1<<(8*len(p)))
-}
-
-func getNumber(p []byte, big bool) uint64 {
-	var buf [8]byte
-	if big {
-		copy(buf[8-len(p):], p)
-		return binary.BigEndian.Uint64(buf[:])
-	}
-	copy(buf[:], p)
-	return binary.LittleEndian.Uint64(buf[:])
-}
-
 // Encode writes the bitmap in the form of layout. The bitmap's block size must
 // be that of the layout (see Resize). w is not closed.
 func (b *Bitmap) Encode(w io.Writer, l Layout) error {
+	if w == nil {
+		return invalid("no output")
+	}
 	if err := l.Validate(); err != nil {
 		return err
 	}
 	if l.BlockSize != b.blockSize {
 		return &LayoutError{"block", fmt.Sprintf("the bitmap has blocks of %d bytes, the layout of %d", b.blockSize, l.BlockSize)}
 	}
-	return b.encode(bufio.NewWriterSize(w, encodeBuffer), l)
-}
-
-const encodeBuffer = 64 << 10
-
-// encode is Encode for a layout that is valid and fits; w is flushed.
-func (b *Bitmap) encode(w *bufio.Writer, l Layout) error {
-	c := &counter{w: w}
+	c := &counter{w: bufio.NewWriterSize(w, wire.BufferSize)}
 	b.encodeHeader(c, l)
 	header := c.n
 	switch l.Encoding {
@@ -109,11 +84,10 @@ func wrapWrite(err error) error {
 
 // padding returns the bytes of padding after header and body.
 func (l Layout) padding(header, body int64) int64 {
-	n := body
 	if l.PadHeader {
-		n += header
+		body += header
 	}
-	return -n & (l.Pad - 1)
+	return wire.Padding(body, l.Pad)
 }
 
 func pickByte(ones bool) byte {
@@ -133,13 +107,13 @@ func (b *Bitmap) encodeHeader(c *counter, l Layout) {
 	}
 }
 
-// headerValue is what a field of the kind holds for this bitmap.
+// headerValue returns what a field of the kind holds for this bitmap.
 func (b *Bitmap) headerValue(k FieldKind, l Layout) int64 {
 	switch k {
 	case SizeField:
 		return b.size
 	case SectorsField:
-		return ceilDiv(b.size, 512)
+		return wire.CeilDiv(b.size, 512)
 	case BlockField:
 		return b.blockSize
 	case BlocksField:
@@ -152,7 +126,7 @@ func (b *Bitmap) headerValue(k FieldKind, l Layout) int64 {
 
 func (b *Bitmap) entries(l Layout) int64 {
 	if l.Encoding == Bits {
-		return ceilDiv(b.Blocks(), 8)
+		return wire.CeilDiv(b.Blocks(), 8)
 	}
 	var n int64
 	count := func(Run) bool { n++; return true }
@@ -189,7 +163,7 @@ func (b *Bitmap) encodeBits(c *counter, l Layout) {
 				p[i] = bits.Reverse8(p[i])
 			}
 		}
-		c.write(p[:ceilDiv(n, 8)])
+		c.write(p[:wire.CeilDiv(n, 8)])
 		left -= n
 	}
 }
@@ -209,13 +183,9 @@ func (b *Bitmap) encodeList(c *counter, l Layout) {
 	})
 }
 
-// units is a run's length as the layout counts it. With Unit 512 and Clip a last
-// sector that is not whole counts.
+// units returns a run's length as the layout counts it.
 func (b *Bitmap) units(off, length int64, l Layout) int64 {
-	if !l.Clip && off+length == b.size { // up to the end of its block
-		length = b.Blocks()*b.blockSize - off
-	}
-	return ceilDiv(length, l.Unit)
+	return wire.Units(off, length, b.size, b.blockSize, l.Unit, l.Clip)
 }
 
 // runsOf yields what a Runs body has a number for, with a leading run of no

@@ -3,24 +3,37 @@ package bitmap
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+
+	"github.com/fastimage/fastimage/internal/imageerr"
 )
 
-// Conditions, for use with errors.Is.
+// FormatError reports where an encoded bitmap is not what its layout requires for
+// the disk. Its Format is "mf", its Field "header", "bits", "padding", "runs" or
+// "list", and its Kind ErrDamaged or ErrTruncated.
+//
+// A mistake of the caller, such as a negative size or an invalid layout, is not a
+// FormatError: it matches [fs.ErrInvalid].
+type FormatError = imageerr.Error
+
+// The kinds of a [FormatError], for errors.Is. All image formats share them.
 var (
-	// ErrLayout: a Layout that makes no sense, or cannot express this bitmap.
-	ErrLayout = errors.New("bitmap: invalid layout")
-	// ErrFormat: bytes that are not a bitmap of this disk in this layout.
-	ErrFormat = errors.New("bitmap: not a bitmap of this disk in this layout")
-	// ErrGeometry: two bitmaps of different disk or block sizes.
-	ErrGeometry = errors.New("bitmap: bitmaps differ in disk or block size")
-	// ErrCoverage: a block with data that a bitmap calls empty.
-	ErrCoverage = errors.New("bitmap: data outside the bitmap")
-	// ErrSize: a disk or block size out of range.
-	ErrSize = errors.New("bitmap: size out of range")
+	ErrDamaged   = imageerr.ErrDamaged   // not a bitmap of this disk in this layout
+	ErrTruncated = imageerr.ErrTruncated // the input ends early
 )
 
-// LayoutError names the part of a layout that is wrong. It is ErrLayout by
-// errors.Is.
+// ErrCoverage means that a bitmap calls a block empty that holds data.
+var ErrCoverage = errors.New("bitmap: data outside the bitmap")
+
+const format = imageerr.Format("mf")
+
+// invalid returns the error of a caller's mistake.
+func invalid(text string, args ...any) error {
+	return fmt.Errorf("bitmap: %s: %w", fmt.Sprintf(text, args...), fs.ErrInvalid)
+}
+
+// LayoutError names the part of a layout that makes no sense, or that cannot
+// express a bitmap. It matches [fs.ErrInvalid].
 type LayoutError struct {
 	Field  string // as in the text form: "block", "pad", ...
 	Reason string // what is wrong with it
@@ -29,27 +42,11 @@ type LayoutError struct {
 // Error implements error.
 func (e *LayoutError) Error() string { return fmt.Sprintf("bitmap: layout: %s: %s", e.Field, e.Reason) }
 
-// Is reports whether target is ErrLayout.
-func (e *LayoutError) Is(target error) bool { return target == ErrLayout }
+// Unwrap returns fs.ErrInvalid.
+func (e *LayoutError) Unwrap() error { return fs.ErrInvalid }
 
-// FormatError says where an encoded bitmap is not what its layout asks for. It
-// is ErrFormat by errors.Is.
-type FormatError struct {
-	Offset int64  // in the encoded bitmap
-	Field  string // "header", "bits", "padding", "runs", "list"
-	Reason string // what is wrong there
-}
-
-// Error implements error.
-func (e *FormatError) Error() string {
-	return fmt.Sprintf("bitmap: %s at byte %d: %s", e.Field, e.Offset, e.Reason)
-}
-
-// Is reports whether target is ErrFormat.
-func (e *FormatError) Is(target error) bool { return target == ErrFormat }
-
-// CoverageError: a bitmap calls blocks empty that hold data. Who restores the
-// disk by it loses them. It is ErrCoverage by errors.Is.
+// CoverageError reports that a bitmap calls blocks empty that hold data. Whoever
+// restores the disk by it loses them. It matches [ErrCoverage].
 type CoverageError struct {
 	Block     int64 // the first such block
 	Offset    int64 // of it on the disk, in bytes
@@ -63,35 +60,5 @@ func (e *CoverageError) Error() string {
 		e.Blocks, e.BlockSize, e.Offset)
 }
 
-// Is reports whether target is ErrCoverage.
-func (e *CoverageError) Is(target error) bool { return target == ErrCoverage }
-
-// GeometryError: two bitmaps that cannot be combined. It is ErrGeometry by
-// errors.Is.
-type GeometryError struct {
-	Size, OtherSize           int64 // of the disks, in bytes
-	BlockSize, OtherBlockSize int64 // in bytes
-}
-
-// Error implements error.
-func (e *GeometryError) Error() string {
-	return fmt.Sprintf("bitmap: a disk of %d bytes in blocks of %d against one of %d bytes in blocks of %d",
-		e.Size, e.BlockSize, e.OtherSize, e.OtherBlockSize)
-}
-
-// Is reports whether target is ErrGeometry.
-func (e *GeometryError) Is(target error) bool { return target == ErrGeometry }
-
-// SizeError: a size out of range. It is ErrSize by errors.Is.
-type SizeError struct {
-	Field string // "size", "block size", "blocks"
-	Value int64  // bytes, or a number of blocks
-}
-
-// Error implements error.
-func (e *SizeError) Error() string {
-	return fmt.Sprintf("bitmap: %s %d is out of range", e.Field, e.Value)
-}
-
-// Is reports whether target is ErrSize.
-func (e *SizeError) Is(target error) bool { return target == ErrSize }
+// Unwrap returns ErrCoverage.
+func (e *CoverageError) Unwrap() error { return ErrCoverage }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -105,12 +106,13 @@ func TestLayoutRoundTrip(t *testing.T) {
 			require.NoError(t, err, "%s, %d bytes", text, b.Size())
 			require.True(t, b.Equal(back), text)
 
-			if len(data) > 0 { // cut short, or longer
+			if len(data) > 0 { // truncated, or longer
 				_, err = bitmap.Decode(bytes.NewReader(data[:len(data)-1]), b.Size(), l)
-				require.ErrorIs(t, err, bitmap.ErrFormat, text)
+				var fe *bitmap.FormatError
+				require.ErrorAs(t, err, &fe, text)
 			}
 			_, err = bitmap.Decode(bytes.NewReader(append(data, 7)), b.Size(), l)
-			require.ErrorIs(t, err, bitmap.ErrFormat, text)
+			require.ErrorIs(t, err, bitmap.ErrDamaged, text)
 		}
 	}
 }
@@ -155,7 +157,9 @@ func TestDecodeRefuses(t *testing.T) {
 			_, err := bitmap.Decode(bytes.NewReader(c.data), 12*512, layout(t, c.layout))
 			var fe *bitmap.FormatError
 			require.ErrorAs(t, err, &fe)
-			require.ErrorIs(t, err, bitmap.ErrFormat)
+			truncated := c.name == "empty" || c.name == "no padding"
+			require.Equal(t, truncated, errors.Is(err, bitmap.ErrTruncated))
+			require.Equal(t, !truncated, errors.Is(err, bitmap.ErrDamaged))
 			require.Equal(t, c.offset, fe.Offset, "%v", err)
 			require.Equal(t, c.field, fe.Field)
 		})
@@ -164,23 +168,23 @@ func TestDecodeRefuses(t *testing.T) {
 	for _, l := range someLayouts {
 		_, err := bitmap.Decode(iotest.ErrReader(boom), gib, layout(t, l))
 		require.ErrorIs(t, err, boom)
-		require.NotErrorIs(t, err, bitmap.ErrFormat)
+		require.NotErrorIs(t, err, bitmap.ErrDamaged)
 	}
 	_, err := bitmap.Decode(strings.NewReader(""), -1, bitmap.DefaultLayout())
-	require.ErrorIs(t, err, bitmap.ErrSize)
+	require.ErrorIs(t, err, fs.ErrInvalid)
 	_, err = bitmap.Decode(strings.NewReader(""), 1, bitmap.Layout{})
-	require.ErrorIs(t, err, bitmap.ErrLayout)
+	require.ErrorIs(t, err, fs.ErrInvalid)
 }
 
 func TestEncodeRefuses(t *testing.T) {
 	b := parse(t, "#", 512, 512)
-	require.ErrorIs(t, b.Encode(&bytes.Buffer{}, bitmap.DefaultLayout()), bitmap.ErrLayout)
-	require.ErrorIs(t, b.Encode(&bytes.Buffer{}, bitmap.Layout{}), bitmap.ErrLayout)
+	require.ErrorIs(t, b.Encode(&bytes.Buffer{}, bitmap.DefaultLayout()), fs.ErrInvalid)
+	require.ErrorIs(t, b.Encode(&bytes.Buffer{}, bitmap.Layout{}), fs.ErrInvalid)
 
 	big, err := bitmap.New(8*gib, 2*mib)
 	require.NoError(t, err)
 	big.Set(4095, true)
-	require.ErrorIs(t, big.Encode(&bytes.Buffer{}, layout(t, "list,block=2M,unit=1")), bitmap.ErrLayout)
+	require.ErrorIs(t, big.Encode(&bytes.Buffer{}, layout(t, "list,block=2M,unit=1")), fs.ErrInvalid)
 	require.NoError(t, big.Encode(&bytes.Buffer{}, layout(t, "list,block=2M,unit=512")))
 	require.Error(t, big.Encode(failing{}, bitmap.DefaultLayout()))
 }
@@ -196,11 +200,23 @@ func TestParseLayoutRefuses(t *testing.T) {
 		"bits,header=hex:", "bits,header=size", "bits,block=-1", "bits,fill=2", "runs,fill=1", "bits,x=1", ",", "bits,block=2MM",
 	} {
 		_, err := bitmap.ParseLayout(s)
-		require.ErrorIs(t, err, bitmap.ErrLayout, s)
+		require.ErrorIs(t, err, fs.ErrInvalid, s)
 		var le *bitmap.LayoutError
 		require.ErrorAs(t, err, &le)
 	}
 	require.Equal(t, "bits,block=2M,order=lsb,data=1,pad=4096,fill=0", bitmap.DefaultLayout().String())
 	require.True(t, layout(t, "").Equal(bitmap.DefaultLayout()))
 	require.Equal(t, int64(2*mib), layout(t, "list,unit=block,block=2MiB").Unit)
+}
+
+func TestConstantText(t *testing.T) {
+	l := layout(t, "bits,header=hex:4d46+hex:00*4090+hex:0102*3")
+	require.Equal(t, int64(2+4090+6), l.HeaderLen())
+	require.Equal(t, "bits,block=2M,order=lsb,data=1,pad=4096,fill=0,header=hex:4d46+hex:00*4090+hex:010201020102", l.String())
+	require.True(t, layout(t, l.String()).Equal(l))
+	require.True(t, layout(t, "bits,header=hex:0000+hex:00*6").Equal(layout(t, "bits,header=hex:00*8")))
+	for _, s := range []string{"hex:00*", "hex:00*0", "hex:00*-1", "hex:*4", "hex:00*1048577", "hex:00*99999999999999", "hex:00*1048576+hex:00"} {
+		_, err := bitmap.ParseLayout("bits,header=" + s)
+		require.ErrorIs(t, err, fs.ErrInvalid, s)
+	}
 }

@@ -1,7 +1,6 @@
 package bitmap
 
 import (
-	"fmt"
 	"math/bits"
 	"runtime"
 )
@@ -12,7 +11,7 @@ type options struct {
 	progress  func(Progress)
 }
 
-// Option configures Scan and Infer.
+// Option configures Scan.
 type Option func(*options) error
 
 // WithBlockSize sets the bytes that one bit stands for: a power of two from 512
@@ -20,7 +19,7 @@ type Option func(*options) error
 func WithBlockSize(n int64) Option {
 	return func(o *options) error {
 		if n < MinBlockSize || n > MaxBlockSize || bits.OnesCount64(uint64(n)) != 1 {
-			return &SizeError{"block size", n}
+			return invalid("blocks of %d bytes: want a power of two from 512 to 1 GiB", n)
 		}
 		o.blockSize = n
 		return nil
@@ -31,15 +30,15 @@ func WithBlockSize(n int64) Option {
 func WithWorkers(n int) Option {
 	return func(o *options) error {
 		if n < 1 || n > 1024 {
-			return fmt.Errorf("bitmap: workers %d: want 1 to 1024", n)
+			return invalid("%d workers: want 1 to 1024", n)
 		}
 		o.workers = n
 		return nil
 	}
 }
 
-// WithProgress has f called a few times a second, from one goroutine, and once
-// at the end. Default: no calls.
+// WithProgress makes Scan call f a few times a second, from one goroutine, and
+// once at the end. Default: no calls.
 func WithProgress(f func(Progress)) Option {
 	return func(o *options) error {
 		o.progress = f
@@ -50,11 +49,11 @@ func WithProgress(f func(Progress)) Option {
 // Progress says how far a scan has come, in bytes of the disk.
 type Progress struct {
 	Done, Total int64 // Done counts holes that were skipped
-	Read        int64 // bytes that were looked at
+	Read        int64 // bytes that were read
 }
 
 func newOptions(opts []Option) (*options, error) {
-	o := &options{workers: runtime.GOMAXPROCS(0)}
+	o := &options{blockSize: DefaultBlockSize, workers: runtime.GOMAXPROCS(0)}
 	for _, opt := range opts {
 		if err := opt(o); err != nil {
 			return nil, err

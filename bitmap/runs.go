@@ -1,11 +1,11 @@
 package bitmap
 
 import (
-	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"strings"
+
+	"github.com/fastimage/fastimage/bitmap/internal/wire"
 )
 
 // Run is a range of the disk that is all data or all hole by the bitmap.
@@ -45,7 +45,7 @@ func (b *Bitmap) Runs() iter.Seq[Run] {
 // disk's data is to whatever asks an io.ReaderAt for it.
 func (b *Bitmap) NextData(off int64) (start, end int64, err error) {
 	if off < 0 {
-		return 0, 0, fmt.Errorf("bitmap: next data at %d: %w", off, fs.ErrInvalid)
+		return 0, 0, invalid("next data at %d", off)
 	}
 	if off >= b.size {
 		return 0, 0, io.EOF
@@ -81,7 +81,7 @@ func (b *Bitmap) Render(width int) string {
 	var s strings.Builder
 	for c := range w {
 		// Blocks that the cell touches; blocks*w is at most 2^47.
-		from, to := blocks*c/w, ceilDiv(blocks*(c+1), w)
+		from, to := blocks*c/w, wire.CeilDiv(blocks*(c+1), w)
 		s.WriteByte(shade(b.countIn(from, to), to-from))
 	}
 	return s.String()

@@ -1,7 +1,6 @@
 package bitmap
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,11 +9,13 @@ import (
 	"time"
 
 	"github.com/bits-and-blooms/bitset"
+	"github.com/fastimage/fastimage/bitmap/internal/wire"
+	"github.com/fastimage/fastimage/internal/sparse"
 	"golang.org/x/sync/errgroup"
 )
 
 const (
-	// pieceSize is what a worker reads at once: small enough to be looked at
+	// pieceSize is what a worker reads at once: small enough to be compared
 	// while it is still in the core's second-level cache, large enough for the
 	// system call not to count.
 	pieceSize = 256 << 10
@@ -23,14 +24,6 @@ const (
 
 	reportEvery = 200 * time.Millisecond
 )
-
-// dataFinder is what a source may have beyond io.ReaderAt to tell data from
-// holes: the first range of data [start, end) with end > off, clipped to
-// start >= off; io.EOF when there is none. What is in no such range reads as
-// zeros. It must be safe for concurrent use.
-type dataFinder interface {
-	NextData(off int64) (start, end int64, err error)
-}
 
 // Scan reads a RAW disk of size bytes and returns which of its blocks hold
 // data. Blocks are read in parallel, a block only up to its first byte that is
@@ -45,23 +38,18 @@ func Scan(ctx context.Context, ra io.ReaderAt, size int64, opts ...Option) (*Bit
 	if err != nil {
 		return nil, err
 	}
-	if o.blockSize == 0 {
-		o.blockSize = DefaultBlockSize
+	if ra == nil {
+		return nil, invalid("no disk to scan")
 	}
-	return scan(ctx, ra, size, o)
-}
-
-func scan(ctx context.Context, ra io.ReaderAt, size int64, o *options) (*Bitmap, error) {
 	blocks, err := countBlocks(size, o.blockSize)
 	if err != nil {
 		return nil, err
 	}
 	s := &scanner{
-		ra: ra, size: size, blockSize: o.blockSize,
-		words: make([]uint64, ceilDiv(blocks, 64)),
+		ra: ra, finder: sparse.Of(ra), size: size, blockSize: o.blockSize,
+		words: make([]uint64, wire.CeilDiv(blocks, 64)),
 		unit:  max(unitSize, o.blockSize),
 	}
-	s.finder, _ = ra.(dataFinder)
 	stop := s.report(o.progress)
 	g, gctx := errgroup.WithContext(ctx)
 	for range o.workers {
@@ -80,20 +68,20 @@ func scan(ctx context.Context, ra io.ReaderAt, size int64, o *options) (*Bitmap,
 
 type scanner struct {
 	ra        io.ReaderAt
-	finder    dataFinder
+	finder    sparse.Finder
 	size      int64
 	blockSize int64
 	unit      int64
 	words     []uint64 // changed by atomic or only: neighbours share a word
 
 	mu       sync.Mutex // guards the cursor: what follows
-	pos      int64      // everything before it is handed out
+	pos      int64      // everything before it has been assigned
 	from, to int64      // the extent that pos is in or before
 
 	done, read atomic.Int64
 }
 
-// next hands out the next range that may hold data, within one unit, so that a
+// next returns the next range that may hold data, within one unit, so that a
 // block which is not larger than a unit is the work of one worker. ok is false
 // at the end.
 func (s *scanner) next() (start, end int64, ok bool, err error) {
@@ -122,22 +110,14 @@ func (s *scanner) next() (start, end int64, ok bool, err error) {
 
 // advance finds the extent at or after pos.
 func (s *scanner) advance() error {
-	if s.finder == nil {
-		s.from, s.to = s.pos, s.size
-		return nil
-	}
-	from, to, err := s.finder.NextData(s.pos)
+	from, to, err := sparse.NextData(s.finder, s.pos, s.size)
 	if err == io.EOF {
-		s.from, s.to = s.size, s.size
-		return nil
+		from, to, err = s.size, s.size, nil
 	}
 	if err != nil {
 		return fmt.Errorf("bitmap: scan: extents at %d: %w", s.pos, err)
 	}
-	s.from, s.to = max(from, s.pos), min(to, s.size)
-	if s.to <= s.from && s.from < s.size { // would never end
-		return fmt.Errorf("bitmap: scan: extents at %d: source answers [%d,%d)", s.pos, from, to)
-	}
+	s.from, s.to = from, to
 	return nil
 }
 
@@ -155,7 +135,7 @@ func (s *scanner) work(ctx context.Context) error {
 	}
 }
 
-// scanRange looks at [start, end), piece by piece, and leaves out what remains
+// scanRange reads [start, end), piece by piece, and leaves out what remains
 // of a block once it is known to hold data.
 func (s *scanner) scanRange(ctx context.Context, buf []byte, start, end int64) error {
 	for off := start; off < end; {
@@ -187,7 +167,7 @@ func (s *scanner) mark(p []byte, off int64) {
 	for len(p) > 0 {
 		i := off / s.blockSize
 		n := min(int64(len(p)), (i+1)*s.blockSize-off)
-		if !isZero(p[:n]) {
+		if !sparse.IsZero(p[:n]) {
 			atomic.OrUint64(&s.words[i/64], 1<<(i%64))
 		}
 		p, off = p[n:], off+n
@@ -204,10 +184,10 @@ func (s *scanner) report(f func(Progress)) (stop func(ok bool)) {
 	if f == nil {
 		return func(bool) {}
 	}
-	quit, gone := make(chan struct{}), make(chan struct{})
+	quit, stopped := make(chan struct{}), make(chan struct{})
 	now := func() Progress { return Progress{Done: s.done.Load(), Total: s.size, Read: s.read.Load()} }
 	go func() {
-		defer close(gone)
+		defer close(stopped)
 		t := time.NewTicker(reportEvery)
 		defer t.Stop()
 		for {
@@ -221,26 +201,11 @@ func (s *scanner) report(f func(Progress)) (stop func(ok bool)) {
 	}()
 	return func(ok bool) {
 		close(quit)
-		<-gone
+		<-stopped
 		last := now()
 		if ok {
 			last.Done = last.Total
 		}
 		f(last)
 	}
-}
-
-// zeros is what isZero compares with: a piece of the first-level cache.
-var zeros [4 << 10]byte
-
-// isZero uses bytes.Equal, which the runtime has in vector instructions, with
-// an early end at the first difference.
-func isZero(p []byte) bool {
-	for len(p) > len(zeros) {
-		if !bytes.Equal(p[:len(zeros)], zeros[:]) {
-			return false
-		}
-		p = p[len(zeros):]
-	}
-	return bytes.Equal(p, zeros[:len(p)])
 }

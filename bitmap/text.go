@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/fastimage/fastimage/bitmap/internal/wire"
 )
 
 // String returns the text form, which ParseLayout reads:
@@ -23,26 +25,26 @@ func (l Layout) String() string {
 			unit = "block"
 		}
 		add("unit", unit)
-		add("tail", pick(l.Clip, "clip", "whole"))
+		add("tail", wire.Pick(l.Clip, "clip", "whole"))
 	}
 	block := "block=" + formatSize(l.BlockSize)
 	switch l.Encoding {
 	case Bits:
 		s = append(s, "bits", block)
-		add("order", pick(l.MSBFirst, "msb", "lsb"))
-		add("data", pick(l.Inverted, "0", "1"))
+		add("order", wire.Pick(l.MSBFirst, "msb", "lsb"))
+		add("data", wire.Pick(l.Inverted, "0", "1"))
 	case Runs:
 		s = append(s, "runs", block)
-		add("first", pick(l.Inverted, "data", "hole"))
+		add("first", wire.Pick(l.Inverted, "data", "hole"))
 		number()
 	case List:
 		s = append(s, "list", block)
-		add("of", pick(l.Inverted, "holes", "data"))
+		add("of", wire.Pick(l.Inverted, "holes", "data"))
 		number()
 	}
-	add("pad", strconv.FormatInt(l.Pad, 10)+pick(l.PadHeader, "/file", ""))
+	add("pad", strconv.FormatInt(l.Pad, 10)+wire.Pick(l.PadHeader, "/file", ""))
 	if l.Encoding == Bits {
-		add("fill", pick(l.Ones, "1", "0"))
+		add("fill", wire.Pick(l.Ones, "1", "0"))
 	}
 	if len(l.Header) > 0 {
 		add("header", formatHeader(l.Header))
@@ -50,15 +52,8 @@ func (l Layout) String() string {
 	return strings.Join(s, ",")
 }
 
-func pick[T any](b bool, yes, no T) T {
-	if b {
-		return yes
-	}
-	return no
-}
-
 func numberType(width int, big bool) string {
-	return fmt.Sprintf("u%d%s", width*8, pick(big, "be", "le"))
+	return fmt.Sprintf("u%d%s", width*8, wire.Pick(big, "be", "le"))
 }
 
 func formatHeader(fields []Field) string {

@@ -86,7 +86,7 @@ func (im *importer) checkedMF(disk *bitmap.Bitmap, layout bitmap.Layout) ([]byte
 		im.warn("%s is not in the default layout, so it is not known to cover the image (%s): 'fastimage bitmap infer' finds its layout", im.opt.bitmapFile, bare(err))
 		return mf, nil
 	}
-	if err := given.Covers(disk); err != nil {
+	if err := given.CheckCoverage(disk); err != nil {
 		return nil, &mfError{err, fmt.Sprintf("the image would lose data: make the file anew, or give its layout if it is not %q", layout)}
 	}
 	return mf, nil

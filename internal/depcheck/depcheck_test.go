@@ -79,6 +79,12 @@ func TestFormatsStayApart(t *testing.T) {
 	}
 }
 
+// Inference builds on bitmap, which has no need of it.
+func TestInferenceStaysAside(t *testing.T) {
+	require.NotContains(t, imports(t, "bitmap"), "bitmap/infer")
+	require.Subset(t, append([]string{"bitmap", "bitmap/internal/wire"}, leaves...), imports(t, "bitmap/infer"))
+}
+
 func TestQuickimportJoinsThem(t *testing.T) {
 	deps := imports(t, "quickimport")
 	for _, pkg := range apart {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/bitmap/infer"
 	"github.com/fastimage/fastimage/rawimage"
 )
 
@@ -62,7 +63,7 @@ layouts).`,
 	return cmd
 }
 
-func (a *app) infer(ctx context.Context, name, mfName string) (*bitmap.Inference, error) {
+func (a *app) infer(ctx context.Context, name, mfName string) (*infer.Result, error) {
 	mf, err := os.Open(mfName)
 	if err != nil {
 		return nil, err
@@ -73,11 +74,17 @@ func (a *app) infer(ctx context.Context, name, mfName string) (*bitmap.Inference
 		return nil, err
 	}
 	defer raw.Close()
-	show := a.progress()
-	defer show.finish()
-	res, err := bitmap.Infer(ctx, raw, raw.Size(), mf, bitmap.WithProgress(func(p bitmap.Progress) {
-		show.show(step{phase: "scan", done: p.Done, total: p.Total})
-	}))
+	bm, err := func() (*bitmap.Bitmap, error) {
+		show := a.progress()
+		defer show.finish()
+		return bitmap.Scan(ctx, raw, raw.Size(), bitmap.WithBlockSize(infer.BlockSize), bitmap.WithProgress(func(p bitmap.Progress) {
+			show.show(step{phase: "scan", done: p.Done, total: p.Total})
+		}))
+	}()
+	if err != nil {
+		return nil, err
+	}
+	res, err := infer.Layouts(ctx, bm, mf)
 	if format, ok := errors.AsType[*bitmap.FormatError](err); ok {
 		return nil, advisef("check that it is the bitmap file of "+name, "%s: %w", mfName, format)
 	}
@@ -87,13 +94,13 @@ func (a *app) infer(ctx context.Context, name, mfName string) (*bitmap.Inference
 	return res, err
 }
 
-func (a *app) printInference(name string, res *bitmap.Inference, asJSON bool) error {
-	report := inferReport{File: name, Layouts: []string{}, Total: res.Total, Open: append([]string{}, res.Open...), Weak: res.Weak}
+func (a *app) printInference(name string, res *infer.Result, asJSON bool) error {
+	report := inferReport{File: name, Layouts: []string{}, Total: res.Total, Open: append([]string{}, res.Undecided...), Weak: res.Weak}
 	for _, l := range res.Layouts {
 		report.Layouts = append(report.Layouts, l.String())
 	}
 	if c := res.Closest; c != nil {
-		report.Closest = &closestReport{c.Layout.String(), c.Differ, c.Offset, c.Size}
+		report.Closest = &closestReport{c.Layout.String(), c.Differs, c.Offset, c.FileSize}
 	}
 	if asJSON {
 		if err := a.printJSON(report); err != nil {

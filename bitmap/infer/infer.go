@@ -1,4 +1,4 @@
-package bitmap
+package infer
 
 import (
 	"bufio"
@@ -8,42 +8,51 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/bitmap/internal/wire"
+	"github.com/fastimage/fastimage/internal/imageerr"
 )
 
-const (
-	// maxInferred bounds the layouts that an Inference lists.
-	maxInferred = 64
+// BlockSize is the block size in which [Layouts] wants the bitmap, and the
+// smallest one that it tries, in bytes.
+const BlockSize = 4 << 10
 
-	inferMin = 4 << 10 // smallest and largest block size that is tried
-	inferMax = 32 << 20
-	// inferHeader bounds the header that is looked for. As hexadecimal digits it
+const (
+	// maxLayouts bounds the layouts that a Result lists.
+	maxLayouts = 64
+
+	maxBlockSize = 32 << 20 // largest block size that is tried
+	maxPadding   = 1 << 24  // largest padding, as of a layout
+	// maxHeader bounds the header that is looked for. As hexadecimal digits it
 	// still fits into one argument of a command.
-	inferHeader = 32 << 10
-	// inferPage bounds it where there is no telling where it ends, and the
+	maxHeader = 32 << 10
+	// maxGuess bounds it where there is no telling where it ends, and the
 	// padding of what is merely close.
-	inferPage = 4 << 10
-	// enough is how many bits of a body have to agree for it not to be chance:
+	maxGuess = 4 << 10
+	// minEvidence is how many bits of a body have to agree for it not to be chance:
 	// some 1500 forms are tried, which takes 11 bits, and half as many again.
-	enough = 20
+	minEvidence = 20
 	// weakHeader is how many bits the header before a body of less may have, some
 	// sixteen bytes that are constant, and weakLen its length.
 	weakHeader = 144
 	weakLen    = 64
 )
 
-// Inference is what Infer has found.
-type Inference struct {
+// Result is what [Layouts] has found.
+type Result struct {
 	// Layouts reproduce the file byte for byte, the likeliest first: what they
-	// explain without constant bytes, and what is near DefaultLayout, comes
-	// before the rest. There are at most 64.
-	Layouts []Layout
+	// explain without constant bytes, and what is near [bitmap.DefaultLayout],
+	// comes before the rest. There are at most 64.
+	Layouts []bitmap.Layout
 	Total   int // how many there are, those beyond 64 included
-	// Open are the parts of the text form in which Layouts differ: this disk does
-	// not tell. Another one, of another size or with other data, may.
-	Open []string
-	// Weak says that the file's body has too little in it to tell more than
+	// Undecided are the parts of the text form in which Layouts differ: this disk
+	// does not tell. Another one, of another size or with other data, may.
+	Undecided []string
+	// Weak means that the file's body has too little in it to tell more than
 	// chance would, as that of a disk of few blocks or without data has.
 	Weak bool
 	// Closest is the layout that comes nearest if none reproduces the file, else
@@ -53,41 +62,46 @@ type Inference struct {
 
 // Closest is a layout that does not quite reproduce a file.
 type Closest struct {
-	Layout Layout // the one that comes nearest
-	Differ int64  // bytes that differ; those that one has more of than the other count
-	Offset int64  // of the first of them
-	Size   int64  // of the file
+	Layout   bitmap.Layout // the one that comes nearest
+	Differs  int64         // bytes that differ; those that one has more of than the other count
+	Offset   int64         // of the first of them
+	FileSize int64         // bytes of the file
 }
 
-// Infer looks for the layouts in which the disk's bitmap is exactly the bytes of
-// mf, a file made from the same disk by another tool. It tries blocks of 4 KiB
-// to 32 MiB and everything else that a Layout can say, with headers of up to 32
-// KiB: numbers that are the disk's or the bitmap's, the widest that fit, and
-// constant bytes between them. The disk is scanned once; WithWorkers and
-// WithProgress apply to that. A file that no layout reproduces is no error but an
-// Inference without Layouts. One that is empty, or longer than any layout of this
-// disk, is a *FormatError.
-func Infer(ctx context.Context, ra io.ReaderAt, size int64, mf io.Reader, opts ...Option) (*Inference, error) {
-	o, err := newOptions(opts)
-	if err != nil {
-		return nil, err
+// Layouts finds the layouts in which a disk's bitmap is exactly the bytes of mf, a
+// file made from the same disk by another tool. disk is that bitmap in blocks of
+// [BlockSize]. Layouts tries blocks of 4 KiB to 32 MiB and everything else that a
+// [bitmap.Layout] can express, with headers of up to 32 KiB: numbers that are the
+// disk's or the bitmap's, the widest that fit, and constant bytes between them.
+// The constant bytes of a header do not outweigh a short body: otherwise any short
+// file would be a header. A file that no layout reproduces is no error but a
+// Result without Layouts. One that is empty, or longer than any layout of this disk
+// can make it, is a *[bitmap.FormatError].
+func Layouts(ctx context.Context, disk *bitmap.Bitmap, mf io.Reader) (*Result, error) {
+	if disk == nil || mf == nil {
+		return nil, fmt.Errorf("infer: no bitmap or no file: %w", fs.ErrInvalid)
 	}
-	if o.blockSize != 0 {
-		return nil, errors.New("bitmap: infer: the block size is what is looked for")
+	if disk.BlockSize() != BlockSize {
+		return nil, fmt.Errorf("infer: bitmap in blocks of %d bytes, want %d: %w", disk.BlockSize(), BlockSize, fs.ErrInvalid)
 	}
-	o.blockSize = inferMin
-	finest, err := scan(ctx, ra, size, o)
-	if err != nil {
-		return nil, err
-	}
-	in := &inferrer{ctx: ctx, out: bufio.NewWriterSize(nil, encodeBuffer)}
-	if err := in.levels(finest); err != nil {
+	in := &inferrer{ctx: ctx, out: bufio.NewWriterSize(nil, wire.BufferSize)}
+	if err := in.levels(disk); err != nil {
 		return nil, err
 	}
 	if err := in.read(mf); err != nil {
 		return nil, err
 	}
 	return in.infer()
+}
+
+const format = imageerr.Format("mf")
+
+// padding returns the bytes of padding after a header of h and a body of n bytes.
+func padding(l bitmap.Layout, h, n int64) int64 {
+	if l.PadHeader {
+		n += h
+	}
+	return wire.Padding(n, l.Pad)
 }
 
 // inferrer holds one search. A body's place in the file need not be searched
@@ -104,17 +118,17 @@ type inferrer struct {
 }
 
 // levels derives the coarser bitmaps from the finest.
-func (in *inferrer) levels(b *Bitmap) error {
+func (in *inferrer) levels(b *bitmap.Bitmap) error {
 	for {
 		s, err := newShape(in.ctx, b)
 		if err != nil {
 			return err
 		}
 		in.shapes = append(in.shapes, s)
-		if b.blockSize == inferMax {
+		if b.BlockSize() == maxBlockSize {
 			return nil
 		}
-		if b, err = b.Resize(2 * b.blockSize); err != nil {
+		if b, err = b.Resize(2 * b.BlockSize()); err != nil {
 			return err
 		}
 	}
@@ -123,16 +137,16 @@ func (in *inferrer) levels(b *Bitmap) error {
 // read reads no more than the longest form of the finest bitmap.
 func (in *inferrer) read(r io.Reader) error {
 	s := in.shapes[0]
-	most := max(ceilDiv(s.b.Blocks(), 8), (s.runs+1)*16) + inferHeader + maxPad
+	most := max(wire.CeilDiv(s.b.Blocks(), 8), (s.runs+1)*16) + maxHeader + maxPadding
 	var err error
 	if in.mf, err = io.ReadAll(io.LimitReader(r, most+1)); err != nil {
-		return fmt.Errorf("bitmap: infer: %w", err)
+		return fmt.Errorf("infer: %w", err)
 	}
 	switch n := int64(len(in.mf)); {
 	case n == 0:
-		return &FormatError{Field: "input", Reason: "the file is empty"}
+		return format.Truncated(0, "input", "the file is empty")
 	case n > most:
-		return &FormatError{Offset: most, Field: "input", Reason: "the file goes on, no bitmap of this disk is as long"}
+		return format.Damaged(most, "input", "the file is longer than any bitmap of this disk")
 	}
 	for i, fill := range []byte{0, 0xff} {
 		last := int64(len(in.mf)) - 1
@@ -144,11 +158,11 @@ func (in *inferrer) read(r io.Reader) error {
 	return nil
 }
 
-func (in *inferrer) infer() (*Inference, error) {
+func (in *inferrer) infer() (*Result, error) {
 	if err := in.each(in.try); err != nil {
 		return nil, err
 	}
-	res, found := &Inference{}, &in.good
+	res, found := &Result{}, &in.good
 	if found.total == 0 {
 		found = &in.weak
 	}
@@ -161,14 +175,14 @@ func (in *inferrer) infer() (*Inference, error) {
 	res.Total, res.Weak = found.total, true
 	for _, f := range found.all {
 		res.Layouts = append(res.Layouts, f.layout)
-		res.Weak = res.Weak && f.evidence < enough
+		res.Weak = res.Weak && f.evidence < minEvidence
 	}
-	res.Open = open(res.Layouts)
+	res.Undecided = undecided(res.Layouts)
 	return res, nil
 }
 
 // each calls f for every form of a body, without header and padding.
-func (in *inferrer) each(f func(*shape, Layout) error) error {
+func (in *inferrer) each(f func(*shape, bitmap.Layout) error) error {
 	for _, s := range in.shapes {
 		for l := range s.layouts() {
 			if err := in.ctx.Err(); err != nil {
@@ -183,7 +197,7 @@ func (in *inferrer) each(f func(*shape, Layout) error) error {
 }
 
 // try adds what the form l gives to the finds.
-func (in *inferrer) try(s *shape, l Layout) error {
+func (in *inferrer) try(s *shape, l bitmap.Layout) error {
 	n := s.length(l)
 	for _, h := range in.places(s, l, n) {
 		pads := in.pads(l, h, n)
@@ -197,14 +211,17 @@ func (in *inferrer) try(s *shape, l Layout) error {
 		if !same {
 			continue
 		}
-		evidence := surprise(in.mf[h : h+n])
-		if evidence < enough && h > weakLen {
+		evidence := information(in.mf[h : h+n])
+		if evidence < minEvidence && h > weakLen {
 			continue // keep would refuse it, after much reading of the header
 		}
 		for _, header := range explain(in.mf[:h], s.numbers(l)) {
+			if evidence < minEvidence && header.excuses(n) {
+				continue
+			}
 			for _, p := range pads {
 				p.Header = header.fields
-				in.keep(find{p, evidence, header.cost + price(p)}, header)
+				in.keep(find{p, evidence, header.cost + layoutCost(p)}, header)
 			}
 		}
 	}
@@ -215,7 +232,7 @@ func (in *inferrer) try(s *shape, l Layout) error {
 // header may be constant bytes. Of that only short headers are kept.
 func (in *inferrer) keep(f find, h headerForm) {
 	switch {
-	case !h.constant || f.evidence >= enough:
+	case !h.constant || f.evidence >= minEvidence:
 		in.good.add(f)
 	case h.cost <= weakHeader: // no longer than weakLen, see try
 		in.weak.add(f)
@@ -225,8 +242,8 @@ func (in *inferrer) keep(f find, h headerForm) {
 // places are the lengths that a header before this body can have: one, unless
 // the body is nothing but fill and could begin anywhere. Then they are those that
 // a header of whole numbers or pages would have.
-func (in *inferrer) places(s *shape, l Layout, n int64) []int64 {
-	size, last := int64(len(in.mf)), in.last[pick(l.Ones, 1, 0)]
+func (in *inferrer) places(s *shape, l bitmap.Layout, n int64) []int64 {
+	size, last := int64(len(in.mf)), in.last[wire.Pick(l.Ones, 1, 0)]
 	at, ok := s.lastByte(l)
 	if !ok || n > size {
 		return nil
@@ -236,13 +253,13 @@ func (in *inferrer) places(s *shape, l Layout, n int64) []int64 {
 		all = []int64{0}
 	} else if at < 0 {
 		all = []int64{size - n}
-		for _, align := range []int64{1, 4, 8, 16, 512, inferPage} {
-			all = append(all, ceilDiv(last+1, align)*align)
+		for _, align := range []int64{1, 4, 8, 16, 512, maxGuess} {
+			all = append(all, wire.CeilDiv(last+1, align)*align)
 		}
 		slices.Sort(all)
 		all = slices.Compact(all)
 	}
-	most := pick[int64](at < 0, inferPage, inferHeader)
+	most := wire.Pick[int64](at < 0, maxGuess, maxHeader)
 	return slices.DeleteFunc(all, func(h int64) bool {
 		return h < 0 || h > most || h+n > size || at < 0 && h <= last
 	})
@@ -250,21 +267,21 @@ func (in *inferrer) places(s *shape, l Layout, n int64) []int64 {
 
 // pads gives l with every padding that fits the file. What writes the same bytes
 // for every disk is left out.
-func (in *inferrer) pads(l Layout, h, n int64) (all []Layout) {
+func (in *inferrer) pads(l bitmap.Layout, h, n int64) (all []bitmap.Layout) {
 	rest := int64(len(in.mf)) - h - n
 	unit := int64(1) // of the body's length
 	switch l.Encoding {
-	case Runs:
+	case bitmap.Runs:
 		unit = int64(l.Width)
-	case List:
+	case bitmap.List:
 		unit = 2 * int64(l.Width)
 	}
-	for l.Pad = 1; l.Pad <= maxPad; l.Pad *= 2 {
+	for l.Pad = 1; l.Pad <= maxPadding; l.Pad *= 2 {
 		for _, l.PadHeader = range []bool{false, true} {
 			if l.PadHeader && h%l.Pad == 0 || !l.PadHeader && l.Pad > 1 && l.Pad <= unit {
 				continue
 			}
-			if l.padding(h, n) == rest {
+			if padding(l, h, n) == rest {
 				all = append(all, l)
 			}
 		}
@@ -273,17 +290,17 @@ func (in *inferrer) pads(l Layout, h, n int64) (all []Layout) {
 }
 
 // same reports whether the body of l is exactly want.
-func (in *inferrer) same(s *shape, l Layout, want []byte) (bool, error) {
+func (in *inferrer) same(s *shape, l bitmap.Layout, want []byte) (bool, error) {
 	w := &comparer{ctx: in.ctx, want: want}
 	in.out.Reset(w)
-	err := s.b.encode(in.out, l)
+	err := s.b.Encode(in.out, l)
 	if err != nil && in.ctx.Err() != nil {
 		return false, in.ctx.Err()
 	}
 	return err == nil && len(w.want) == 0, nil // else it differs, or does not fit its numbers
 }
 
-var errDiffers = errors.New("bitmap: differs")
+var errDiffers = errors.New("infer: differs")
 
 // comparer ends an encoding at the first piece that differs.
 type comparer struct {
@@ -302,9 +319,9 @@ func (c *comparer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// find is a layout that reproduces the file, and how likely it is the right one.
+// find is one layout that reproduces the file, and how likely it is the right one.
 type find struct {
-	layout   Layout
+	layout   bitmap.Layout
 	evidence int // bits of the body
 	cost     int // the less the simpler
 }
@@ -317,18 +334,18 @@ type finds struct {
 
 func (f *finds) add(x find) {
 	f.total++
-	if f.all = append(f.all, x); len(f.all) >= 16*maxInferred {
+	if f.all = append(f.all, x); len(f.all) >= 16*maxLayouts {
 		f.cut()
 	}
 }
 
 func (f *finds) cut() {
 	slices.SortStableFunc(f.all, func(a, b find) int { return cmp.Compare(a.cost, b.cost) })
-	f.all = f.all[:min(len(f.all), maxInferred)]
+	f.all = f.all[:min(len(f.all), maxLayouts)]
 }
 
-// open names the parts of the text form in which layouts differ.
-func open(layouts []Layout) (names []string) {
+// undecided names the parts of the text form in which layouts differ.
+func undecided(layouts []bitmap.Layout) (names []string) {
 	var all []string
 	values := make(map[string][]string)
 	for i, l := range layouts {

@@ -1,16 +1,29 @@
-package bitmap
+package infer
 
 import (
 	"bytes"
 	"math"
 	"slices"
+
+	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/bitmap/internal/wire"
 )
 
 // headerForm is a way to read a header's bytes.
 type headerForm struct {
-	fields   []Field
+	fields   []bitmap.Field
 	constant bool // it has constant bytes
 	cost     int
+}
+
+// excuses reports whether the constant bytes of the header say more than the body
+// of n bytes after it: then the header says nothing but that the file is what it is.
+func (f headerForm) excuses(n int64) bool {
+	bits := 0
+	for _, field := range f.fields {
+		bits += information([]byte(field.Bytes))
+	}
+	return int64(bits) > 8*n
 }
 
 const (
@@ -21,14 +34,14 @@ const (
 // pattern is a number as a header would have it.
 type pattern struct {
 	bytes  string
-	small  bool    // below 256: may as well be anything else
-	fields []Field // all that have these bytes, the likeliest first
+	small  bool           // below 256: may as well be anything else
+	fields []bitmap.Field // all that have these bytes, the likeliest first
 }
 
 // explain reads a header as numbers and constant bytes, in the way that takes the
 // fewest bits to say. Where numbers of the disk are equal, or are so small that
 // they may be something else, each reading is a form of its own.
-func explain(header []byte, numbers map[FieldKind]int64) []headerForm {
+func explain(header []byte, numbers map[bitmap.FieldKind]int64) []headerForm {
 	if len(header) == 0 {
 		return []headerForm{{}}
 	}
@@ -51,8 +64,8 @@ type part struct {
 
 // extend appends every reading of the part to every form so far.
 func (p part) extend(forms []headerForm) (out []headerForm) {
-	constant := Field{Kind: Constant, Bytes: string(p.bytes)}
-	readings := []Field{constant}
+	constant := bitmap.Field{Kind: bitmap.Constant, Bytes: string(p.bytes)}
+	readings := []bitmap.Field{constant}
 	if p.number != nil {
 		readings = p.number.fields
 		if p.number.small {
@@ -63,7 +76,7 @@ func (p part) extend(forms []headerForm) (out []headerForm) {
 		for _, f := range forms {
 			f.fields = append(slices.Clip(f.fields), r)
 			f.cost += i
-			f.constant = f.constant || r.Kind == Constant
+			f.constant = f.constant || r.Kind == bitmap.Constant
 			out = append(out, f)
 		}
 	}
@@ -72,13 +85,13 @@ func (p part) extend(forms []headerForm) (out []headerForm) {
 
 // patterns are the numbers' bytes in every width and order, by their first byte.
 // A zero is no number: it would be found in any zeros.
-func patterns(numbers map[FieldKind]int64) (byFirst [256][]*pattern) {
+func patterns(numbers map[bitmap.FieldKind]int64) (byFirst [256][]*pattern) {
 	all := make(map[string]*pattern)
-	for k := SizeField; k <= EntriesField; k++ {
+	for k := bitmap.SizeField; k <= bitmap.EntriesField; k++ {
 		for _, width := range []int{8, 4, 2} {
 			for _, big := range both {
 				var buf [8]byte
-				if numbers[k] == 0 || !putNumber(buf[:width], numbers[k], big) {
+				if numbers[k] == 0 || !wire.PutNumber(buf[:width], numbers[k], big) {
 					continue
 				}
 				text := string(buf[:width])
@@ -86,7 +99,7 @@ func patterns(numbers map[FieldKind]int64) (byFirst [256][]*pattern) {
 					all[text] = &pattern{bytes: text, small: numbers[k] < 256}
 					byFirst[text[0]] = append(byFirst[text[0]], all[text])
 				}
-				all[text].fields = append(all[text].fields, Field{Kind: k, Width: width, BigEndian: big})
+				all[text].fields = append(all[text].fields, bitmap.Field{Kind: k, Width: width, BigEndian: big})
 			}
 		}
 	}

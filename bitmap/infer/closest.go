@@ -1,36 +1,39 @@
-package bitmap
+package infer
 
 import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/bitmap/internal/wire"
 )
 
 // closest finds the layout with the fewest bytes that differ from the file. A
 // candidate is given up as soon as it is no better than the best so far.
 func (in *inferrer) closest() (*Closest, error) {
 	size := int64(len(in.mf))
-	best, bestPrice := &Closest{Differ: size + 1, Size: size}, 0
-	err := in.each(func(s *shape, l Layout) error {
+	best, bestCost := &Closest{Differs: size + 1, FileSize: size}, 0
+	err := in.each(func(s *shape, l bitmap.Layout) error {
 		n := s.length(l)
 		for _, h := range slices.Compact([]int64{0, in.place(s, l)}) {
-			if h < 0 || h > weakLen || n > size+best.Differ {
+			if h < 0 || h > weakLen || n > size+best.Differs {
 				continue
 			}
 			c, ok := in.near(s, l, h, n)
 			if !ok {
 				continue
 			}
-			d := &differ{ctx: in.ctx, want: in.mf, most: best.Differ}
+			d := &differ{ctx: in.ctx, want: in.mf, most: best.Differs}
 			in.out.Reset(d)
-			err := s.b.encode(in.out, c)
+			err := s.b.Encode(in.out, c)
 			if in.ctx.Err() != nil {
 				return in.ctx.Err()
 			}
 			d.count(int64(len(d.want))) // the file is longer
-			p := price(c) + int(min(h, 64))
-			if err == nil && (d.n < best.Differ || d.n == best.Differ && p < bestPrice) {
-				*best, bestPrice = Closest{c, d.n, d.first, size}, p
+			p := layoutCost(c) + int(min(h, 64))
+			if err == nil && (d.n < best.Differs || d.n == best.Differs && p < bestCost) {
+				*best, bestCost = Closest{c, d.n, d.first, size}, p
 			}
 		}
 		return nil
@@ -43,33 +46,33 @@ func (in *inferrer) closest() (*Closest, error) {
 
 // place is where the body ends with the file's last byte that is not fill; -1 if
 // that tells nothing.
-func (in *inferrer) place(s *shape, l Layout) int64 {
+func (in *inferrer) place(s *shape, l bitmap.Layout) int64 {
 	at, ok := s.lastByte(l)
 	if !ok || at < 0 {
 		return -1
 	}
-	return max(in.last[pick(l.Ones, 1, 0)]-at, -1)
+	return max(in.last[wire.Pick(l.Ones, 1, 0)]-at, -1)
 }
 
 // near completes the form l with the file's own header and, if there is one, a
 // padding that gives the file's length. It is not ok if the header would be an
 // excuse for the whole file.
-func (in *inferrer) near(s *shape, l Layout, h, n int64) (_ Layout, ok bool) {
+func (in *inferrer) near(s *shape, l bitmap.Layout, h, n int64) (_ bitmap.Layout, ok bool) {
 	// Much padding is not worth comparing: many forms would have it.
-	pads := slices.DeleteFunc(in.pads(l, h, n), func(p Layout) bool { return p.Pad > inferPage })
+	pads := slices.DeleteFunc(in.pads(l, h, n), func(p bitmap.Layout) bool { return p.Pad > maxGuess })
 	if len(pads) > 0 {
-		l = slices.MinFunc(pads, func(a, b Layout) int { return price(a) - price(b) })
+		l = slices.MinFunc(pads, func(a, b bitmap.Layout) int { return layoutCost(a) - layoutCost(b) })
 	}
 	if h > 0 {
 		form := explain(in.mf[:h], s.numbers(l))[0]
-		if l.Header = form.fields; form.constant && form.cost > weakHeader {
+		if l.Header = form.fields; form.excuses(n) || form.constant && form.cost > weakHeader {
 			return l, false
 		}
 	}
 	return l, true
 }
 
-var errTooMany = errors.New("bitmap: too many bytes differ")
+var errTooMany = errors.New("infer: too many bytes differ")
 
 // differ counts how many bytes differ from the file.
 type differ struct {
