@@ -87,5 +87,6 @@ var checks = []check{
 	checkBootLoader, checkRootDevice, checkInitramfsVirtio, checkVirtioNet, checkInitramfsRoot,
 	checkFstabDevices, checkMissingDevices, checkOneDisk, checkEncrypted, checkCleanShutdown,
 	checkPersistentNet, checkStaticAddress, checkDHCP, checkPinnedMAC,
+	checkWindowsDisk, checkWindowsNet, checkWindowsBalloon, checkWindowsDHCP, checkWindowsRDP, checkWindowsInit, checkWindowsHibernation,
 	checkCloudInit, checkForeignTools, checkHostIdentity, checkLVM, checkSerialConsole, checkOSVersion,
 }

@@ -73,7 +73,7 @@ func bootCode(p []byte) bool {
 func isGRUB(sector []byte) bool { return bytes.Contains(sector, []byte("GRUB ")) }
 
 func isSyslinuxMBR(sector []byte) bool {
-	return bytes.Contains(sector, []byte("Missing operating system.")) || bytes.Contains(sector, []byte("isolinux"))
+	return bytes.Contains(sector, []byte("Missing operating system")) || bytes.Contains(sector, []byte("isolinux"))
 }
 
 // coreAt says what is wrong with the sector that GRUB's boot code loads next.

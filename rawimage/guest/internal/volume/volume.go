@@ -15,6 +15,7 @@ import (
 	"github.com/fastimage/fastimage/rawimage/guest/internal/fatfs"
 	"github.com/fastimage/fastimage/rawimage/guest/internal/lvm"
 	"github.com/fastimage/fastimage/rawimage/guest/internal/mdraid"
+	"github.com/fastimage/fastimage/rawimage/guest/internal/ntfs"
 	"github.com/fastimage/fastimage/rawimage/guest/internal/probe"
 	"github.com/fastimage/fastimage/rawimage/guest/internal/vfs"
 	"github.com/fastimage/fastimage/rawimage/guest/internal/xfs"
@@ -195,6 +196,8 @@ func (v *Volume) FS() (vfs.FileSystem, error) {
 		v.fs, v.fsErr = opened(xfs.New(v, v.Size))
 	case "vfat":
 		v.fs, v.fsErr = opened(fatfs.New(v, v.Size))
+	case "ntfs":
+		v.fs, v.fsErr = opened(ntfs.New(v, v.Size))
 	case "":
 		v.fsErr = vfs.Unsupported("unknown file system")
 	default:
