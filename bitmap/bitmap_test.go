@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -294,4 +295,27 @@ func TestSetRange(t *testing.T) {
 		}
 		require.Equal(t, max(0, min(c[1], 300)-max(c[0], 0)), got.Count())
 	}
+}
+
+// blocking blocks at the first read until the test ends.
+type blocking struct {
+	once    sync.Once
+	blocked chan struct{}
+	free    chan struct{}
+}
+
+func (b *blocking) ReadAt([]byte, int64) (int, error) {
+	b.once.Do(func() { close(b.blocked) })
+	<-b.free
+	return 0, io.EOF
+}
+
+func TestScanCancelWhileSourceBlocks(t *testing.T) {
+	t.Parallel()
+	src := &blocking{blocked: make(chan struct{}), free: make(chan struct{})}
+	defer close(src.free)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-src.blocked; cancel() }()
+	_, err := bitmap.Scan(ctx, src, gib)
+	require.ErrorIs(t, err, context.Canceled)
 }

@@ -33,6 +33,9 @@ const (
 //
 // (see the package comment) only what it calls data is read. Memory is that of
 // the bitmap and 256 KiB per worker, whatever the size of the disk.
+//
+// When ctx ends Scan returns at once, even while ra is blocked: a read in progress
+// is abandoned, and ra may still be in use when Scan returns.
 func Scan(ctx context.Context, ra io.ReaderAt, size int64, opts ...Option) (*Bitmap, error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -55,8 +58,13 @@ func Scan(ctx context.Context, ra io.ReaderAt, size int64, opts ...Option) (*Bit
 	for range o.workers {
 		g.Go(func() error { return s.work(gctx) })
 	}
-	err = g.Wait()
-	if err == nil {
+	done := make(chan error, 1)
+	go func() { done <- g.Wait() }()
+	select {
+	case err = <-done:
+	case <-ctx.Done(): // a read may be blocked: it is abandoned
+	}
+	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	stop(err == nil)

@@ -49,7 +49,7 @@ type wireField struct {
 	want      uint64
 }
 
-// checkFooter holds one footer page against the format note, every byte of it.
+// checkFooter compares one footer page with the format note, every byte of it.
 func checkFooter(page []byte, want []wireField, uuid [16]byte) error {
 	known := make([]bool, 4096)
 	mark := func(off, n int) {
@@ -144,7 +144,7 @@ func checkContainer(t testing.TB, file []byte, diskSize int64, uuid [16]byte, st
 	return payloads
 }
 
-// checkFrame holds a payload against what the format asks of one: a single
+// checkFrame checks that a payload is what the format requires: a single
 // zstd frame with its content size, without checksum and dictionary.
 func checkFrame(t testing.TB, p []byte) {
 	t.Helper()
@@ -160,7 +160,7 @@ func checkFrame(t testing.TB, p []byte) {
 		}
 		lastBlock, pos = h&1 == 1, pos+3+n
 	}
-	require.Equal(t, len(p), pos, "one frame and nothing behind it")
+	require.Equal(t, len(p), pos, "one frame and nothing after it")
 }
 
 // stampOf is the tests' time in seconds since 2000.

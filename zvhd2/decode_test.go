@@ -96,7 +96,7 @@ func TestStreamVectors(t *testing.T) {
 			require.Equal(t, v.Size, s.Size())
 			require.Equal(t, strings.TrimPrefix(filepath.Ext(v.File), "."), s.Format())
 			if info := s.Info(); s.Format() == "zvhd2" {
-				// All but what only stands at the end of the file.
+				// Everything except what only the end of the file says.
 				r, err := zvhd2.NewReader(bytes.NewReader(v.Data), int64(len(v.Data)))
 				require.NoError(t, err)
 				want := r.Info()

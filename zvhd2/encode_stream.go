@@ -34,7 +34,7 @@ func EncodeStream(ctx context.Context, w io.Writer, r io.Reader, size int64, opt
 		e.compressData)
 }
 
-// compressData makes the record of a job whose content is at hand.
+// compressData makes the record of a job whose content the producer has read.
 func (e *encoder) compressData(worker int, j *encodeJob) error {
 	if sparse.IsZero(j.data) {
 		return nil

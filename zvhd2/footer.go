@@ -86,7 +86,7 @@ type footer struct {
 	method     byte
 }
 
-// newFooter returns the structure as it stands in the header of a disk.
+// newFooter returns the structure as the header of a disk has it.
 func newFooter(diskSize int64, uuid [16]byte, timestamp uint32) footer {
 	orig := roundUp(diskSize, sectorSize)
 	return footer{

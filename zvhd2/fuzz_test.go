@@ -14,7 +14,7 @@ import (
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
-// indexTail is what an index segment is filled up with behind its first page:
+// indexTail is what an index segment is filled up with after its first page:
 // zeros, as long as no segment has more than 256 entries.
 const indexTail = 512<<10 - 4096
 
@@ -61,9 +61,9 @@ func expand(b []byte) []byte {
 	return slices.Concat(b[:cut], make([]byte, indexTail), b[cut:])
 }
 
-// mend puts right the checksums that a mutation broke, so that the fuzzer gets
+// fixSums corrects the checksums that a mutation broke, so that the fuzzer gets
 // past them.
-func mend(b []byte) []byte {
+func fixSums(b []byte) []byte {
 	b = bytes.Clone(b)
 	if len(b) >= 4096 {
 		fixSum(b)
@@ -96,7 +96,7 @@ func (l *limited) Write(p []byte) (int, error) {
 func FuzzOpen(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, b := range [][]byte{b, mend(b), mend(expand(b))} {
+		for _, b := range [][]byte{b, fixSums(b), fixSums(expand(b))} {
 			r, err := zvhd2.NewReader(bytes.NewReader(b), int64(len(b)))
 			typed(t, err)
 			if err != nil {
@@ -115,7 +115,7 @@ func FuzzOpen(f *testing.F) {
 func FuzzRead(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		b = mend(expand(b))
+		b = fixSums(expand(b))
 		if r, err := zvhd2.NewReader(bytes.NewReader(b), int64(len(b)), zvhd2.WithCacheSize(0)); err == nil {
 			buf := make([]byte, 4096)
 			n := 0
@@ -139,7 +139,7 @@ func FuzzRead(f *testing.F) {
 func FuzzVerify(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		b = mend(expand(b))
+		b = fixSums(expand(b))
 		rep, err := zvhd2.Verify(context.Background(), bytes.NewReader(b), int64(len(b)), zvhd2.WithWorkers(1))
 		require.NoError(t, err)
 		if r, err := zvhd2.NewReader(bytes.NewReader(b), int64(len(b))); err == nil && rep.OK() {
@@ -151,7 +151,7 @@ func FuzzVerify(f *testing.F) {
 func FuzzRecover(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		b, whole := mend(b), mend(expand(b))
+		b, whole := fixSums(b), fixSums(expand(b))
 		var out bytes.Buffer
 		rep, err := zvhd2.Recover(context.Background(), &out, bytes.NewReader(b), int64(len(b)), zvhd2.WithWorkers(1))
 		typed(t, err)

@@ -136,7 +136,7 @@ func readSegment(f file, foot *footer, i int64) ([]entry, error) {
 // entryOffset returns the offset in the file of the index entry at pos.
 func (f *footer) entryOffset(pos int64) int64 { return f.indexLBA + pos*indexEntrySize }
 
-// checkEntry checks the entry of a block, which stands at file offset at.
+// checkEntry checks the entry of a block, which is at file offset at.
 func (f *footer) checkEntry(e entry, block, at int64) error {
 	if e.block != block {
 		return format.Damaged(at+indexOffBlock, "index.block_number", "is %d", e.block).InBlock(block)

@@ -15,7 +15,7 @@ type Progress struct {
 	Written int64 // bytes written to the output
 }
 
-// meter counts; a goroutine of its own reports. Who counts may outlive it.
+// meter counts; a goroutine of its own reports. Abandoned goroutines may still count after it has stopped.
 type meter struct {
 	data, skipped, written atomic.Int64
 	total                  atomic.Int64

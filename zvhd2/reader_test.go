@@ -141,7 +141,7 @@ type builder struct {
 	full, zlib  bool
 	payload     func(block int64, raw []byte) []byte
 	order       []int64 // of stored blocks in the file; default ascending
-	waste       int     // bytes left behind each record
+	waste       int     // bytes after each record
 }
 
 // footer returns the header, with the number of stored blocks filled in.

@@ -32,7 +32,7 @@ func recordSize(n int64) int64 {
 	return roundUp(recordHeaderSize+n+int64(len(recordPostfix)), pageSize)
 }
 
-// sealRecord completes a record whose payload stands in rec after room for the
+// sealRecord completes a record whose payload is in rec after room for the
 // record's header: it fills in header, padding and postfix.
 func sealRecord(rec []byte, block int64) []byte {
 	n := len(rec) - recordHeaderSize

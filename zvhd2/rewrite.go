@@ -19,8 +19,9 @@ type rewriter struct {
 	in   file
 	foot *footer // of the input
 
-	// settle is told what reading a block resulted in, concurrently, and returns
-	// the error that ends the run; without one the block is left out.
+	// settle is called, concurrently, with the result of reading each block, and
+	// returns the error that ends the run. If it returns nil for an error, the
+	// block is left out.
 	settle func(block int64, err error) error
 
 	zeros atomic.Int64 // stored blocks that held nothing but zeros

@@ -52,7 +52,7 @@ func scan(ctx context.Context, f file, foot *footer) (*scanned, error) {
 	return sc, nil
 }
 
-// scanRecord checks for a whole record at pos, whose first page is at hand.
+// scanRecord checks for a whole record at pos, whose first page has been read.
 func scanRecord(f file, foot *footer, page []byte, pos int64) (entry, error) {
 	h, err := parseRecordHeader(page, pos, foot)
 	if err != nil {
