@@ -129,7 +129,7 @@ func parseSize(s string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(num, 10, 64)
 	if err != nil || n < 0 || n > 1<<40>>shift {
-		return 0, fmt.Errorf("%q is no size", s)
+		return 0, fmt.Errorf("%q is not a size", s)
 	}
 	return n << shift, nil
 }
@@ -311,7 +311,7 @@ func parseConstant(s string, room int) (string, error) {
 	n := int64(1)
 	if repeated {
 		if n, err = strconv.ParseInt(times, 10, 32); err != nil || n < 1 {
-			return "", fmt.Errorf("%q is no number of times", times)
+			return "", fmt.Errorf("%q is not a number of times", times)
 		}
 	}
 	if int64(len(b))*n > int64(room) {

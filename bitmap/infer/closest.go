@@ -10,7 +10,7 @@ import (
 )
 
 // closest finds the layout with the fewest bytes that differ from the file. A
-// candidate is given up as soon as it is no better than the best so far.
+// candidate is abandoned as soon as it is no better than the best so far.
 func (in *inferrer) closest() (*Closest, error) {
 	size := int64(len(in.mf))
 	best, bestCost := &Closest{Differs: size + 1, FileSize: size}, 0
@@ -45,7 +45,7 @@ func (in *inferrer) closest() (*Closest, error) {
 }
 
 // place is where the body ends with the file's last byte that is not fill; -1 if
-// that tells nothing.
+// that cannot be known.
 func (in *inferrer) place(s *shape, l bitmap.Layout) int64 {
 	at, ok := s.lastByte(l)
 	if !ok || at < 0 {

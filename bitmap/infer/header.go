@@ -84,7 +84,7 @@ func (p part) extend(forms []headerForm) (out []headerForm) {
 }
 
 // patterns are the numbers' bytes in every width and order, by their first byte.
-// A zero is no number: it would be found in any zeros.
+// Zero is left out: it would be found in any run of zeros.
 func patterns(numbers map[bitmap.FieldKind]int64) (byFirst [256][]*pattern) {
 	all := make(map[string]*pattern)
 	for k := bitmap.SizeField; k <= bitmap.EntriesField; k++ {

@@ -17,7 +17,7 @@ import (
 	"github.com/fastimage/fastimage/internal/imageerr"
 )
 
-// BlockSize is the block size in which [Layouts] wants the bitmap, and the
+// BlockSize is the block size in which [Layouts] takes the bitmap, and the
 // smallest one that it tries, in bytes.
 const BlockSize = 4 << 10
 
@@ -27,10 +27,10 @@ const (
 
 	maxBlockSize = 32 << 20 // largest block size that is tried
 	maxPadding   = 1 << 24  // largest padding, as of a layout
-	// maxHeader bounds the header that is looked for. As hexadecimal digits it
+	// maxHeader bounds the header that is searched for. As hexadecimal digits it
 	// still fits into one argument of a command.
 	maxHeader = 32 << 10
-	// maxGuess bounds it where there is no telling where it ends, and the
+	// maxGuess bounds it where its end is unknown, and the
 	// padding of what is merely close.
 	maxGuess = 4 << 10
 	// minEvidence is how many bits of a body have to agree for it not to be chance:
@@ -50,7 +50,7 @@ type Result struct {
 	Layouts []bitmap.Layout
 	Total   int // how many there are, those beyond 64 included
 	// Undecided are the parts of the text form in which Layouts differ: this disk
-	// does not tell. Another one, of another size or with other data, may.
+	// cannot distinguish them. Another one, of another size or with other data, may.
 	Undecided []string
 	// Weak means that the file's body has too little in it to tell more than
 	// chance would, as that of a disk of few blocks or without data has.
@@ -74,9 +74,9 @@ type Closest struct {
 // [bitmap.Layout] can express, with headers of up to 32 KiB: numbers that are the
 // disk's or the bitmap's, the widest that fit, and constant bytes between them.
 // The constant bytes of a header do not outweigh a short body: otherwise any short
-// file would be a header. A file that no layout reproduces is no error but a
-// Result without Layouts. One that is empty, or longer than any layout of this disk
-// can make it, is a *[bitmap.FormatError].
+// file would be a header. For a file that no layout reproduces the Result has no
+// Layouts, and the error is nil. One that is empty, or longer than any layout of
+// this disk can make it, is a *[bitmap.FormatError].
 func Layouts(ctx context.Context, disk *bitmap.Bitmap, mf io.Reader) (*Result, error) {
 	if disk == nil || mf == nil {
 		return nil, fmt.Errorf("infer: no bitmap or no file: %w", fs.ErrInvalid)

@@ -9,7 +9,7 @@ import (
 	"github.com/fastimage/fastimage/bitmap/internal/wire"
 )
 
-// shape is a bitmap with what tells the size and end of every form of it without
+// shape is a bitmap with what gives the size and end of every form of it without
 // encoding it.
 type shape struct {
 	b    *bitmap.Bitmap
