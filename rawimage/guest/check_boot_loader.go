@@ -1,6 +1,10 @@
 package guest
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/fastimage/fastimage/rawimage/guest/internal/vfs"
+)
 
 // checkBootLoader: the disk must have what its firmware starts. Entries that the
 // old machine kept in its NVRAM do not come along.
@@ -27,9 +31,22 @@ func (e *exam) checkBootLoader(f *Finding) error {
 		f.ok("a BIOS starts the boot code in the MBR")
 	}
 	if e.report.Examined && e.win == nil && e.entry == nil && f.Status == StatusOK {
-		f.found(StatusUnknown, Evidence{}, "", "no configuration of a known boot loader was found")
+		f.Summary = ""
+		e.noMenu(f)
 	}
 	return nil
+}
+
+// noMenu reports a boot loader whose configuration was not found. GRUB without one
+// stops at its prompt; others may have theirs where nobody looked.
+func (e *exam) noMenu(f *Finding) {
+	sector := make([]byte, 512)
+	err := vfs.ReadFull(e.disk, sector, 0)
+	if err == nil && isGRUB(sector) || e.hasProgram("grub-install") || e.hasProgram("grub2-install") {
+		f.found(StatusFail, Evidence{Path: "boot/grub"}, "grub-mkconfig -o /boot/grub/grub.cfg", "GRUB has no menu: it stops at its prompt")
+		return
+	}
+	f.found(StatusUnknown, Evidence{}, "", "no configuration of a known boot loader was found")
 }
 
 func (e *exam) biosFix() string {

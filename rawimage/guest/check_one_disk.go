@@ -1,22 +1,25 @@
 package guest
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/fastimage/fastimage/rawimage/guest/internal/lvm"
+)
 
 // checkOneDisk: everything that the guest needs to boot must be on this disk.
 var checkOneDisk = check{"one-disk", guidePrepare, scanned, (*exam).checkOneDisk}
 
 func (e *exam) checkOneDisk(f *Finding) error {
 	for _, g := range e.vols.Groups {
-		if len(g.Missing) == 0 {
-			continue
+		if len(g.Missing) > 0 {
+			s := StatusWarn // what is complete is activated
+			if e.root == nil || e.needsLost(g) {
+				s = StatusFail
+			}
+			f.found(s, Evidence{Path: g.Name, Text: "missing: " + strings.Join(g.Missing, ", ")},
+				"move everything to one disk (pvmove, vgreduce)",
+				"volume group %s has %d of its %d physical volumes on other disks", g.Name, len(g.Missing), g.PVs)
 		}
-		s := StatusWarn
-		if e.root == nil || e.root.Group == g || e.mountsFrom(g.Name) {
-			s = StatusFail
-		}
-		f.found(s, Evidence{Path: g.Name, Text: "missing: " + strings.Join(g.Missing, ", ")},
-			"move everything to one disk (pvmove, vgreduce)",
-			"volume group %s has %d of its %d physical volumes on other disks", g.Name, len(g.Missing), g.PVs)
 	}
 	for _, a := range e.vols.Arrays {
 		switch {
@@ -32,10 +35,11 @@ func (e *exam) checkOneDisk(f *Finding) error {
 	return nil
 }
 
-// mountsFrom reports whether fstab needs a logical volume of a group.
-func (e *exam) mountsFrom(group string) bool {
+// needsLost reports whether fstab needs a logical volume of a group that is not
+// whole.
+func (e *exam) needsLost(g *lvm.Group) bool {
 	for _, m := range e.fstab {
-		if v, _ := e.vols.Find(m.spec); v != nil && v.Group != nil && v.Group.Name == group && e.needed(m) {
+		if v, _ := e.vols.Find(m.spec); v != nil && v.Group == g && v.Err != nil && e.needed(m) {
 			return true
 		}
 	}

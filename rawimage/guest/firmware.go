@@ -3,6 +3,7 @@ package guest
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"path"
 
 	"github.com/fastimage/fastimage/rawimage/disk"
@@ -53,8 +54,6 @@ func (e *exam) biosReason() string {
 		return "sector 0 has no boot signature"
 	case !bootCode(sector[:440]):
 		return "the MBR has no boot code"
-	case table.Table == disk.TableGPT && isGRUB(sector) && !hasType(table, "BIOS boot") && e.coreAt(sector) == "":
-		return "there is no BIOS boot partition for GRUB"
 	case isGRUB(sector):
 		return e.coreAt(sector)
 	case isSyslinuxMBR(sector) && !hasActive(table):
@@ -86,19 +85,14 @@ func (e *exam) coreAt(sector []byte) string {
 	if lba <= 0 || lba >= e.disk.Size()/512 {
 		return "" // another boot code with the same word in it
 	}
-	if err := vfs.ReadFull(e.disk, next, lba*512); err != nil || len(bytes.TrimRight(next, "\x00")) == 0 {
-		return "the boot code in the MBR leads to an empty sector"
+	err := vfs.ReadFull(e.disk, next, lba*512)
+	switch {
+	case err != nil || len(bytes.TrimRight(next, "\x00")) == 0:
+		return fmt.Sprintf("GRUB's boot code leads to sector %d, which is empty", lba)
+	case bytes.HasPrefix(next, []byte("EFI PART")):
+		return fmt.Sprintf("GRUB's boot code leads to sector %d, which has the partition table: there is no BIOS boot partition", lba)
 	}
 	return ""
-}
-
-func hasType(t *disk.Info, name string) bool {
-	for _, p := range t.Partitions {
-		if p.TypeName == name {
-			return true
-		}
-	}
-	return false
 }
 
 func hasActive(t *disk.Info) bool {

@@ -16,6 +16,12 @@ func (p *grubParser) next() (command, bool) {
 	c := command{}
 	for {
 		w, quoted, sep := p.word()
+		if w == "}" && !quoted && len(c.raw) > 0 { // closes the block that the command is in
+			p.text = "}\n" + p.text
+			p.line--
+			p.last = c
+			return c, true
+		}
 		if w != "" || quoted {
 			if len(c.raw) == 0 {
 				c.line = p.line
