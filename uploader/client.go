@@ -2,12 +2,8 @@ package uploader
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -34,10 +30,11 @@ type CredentialsFunc = cloud.CredentialsFunc
 // Client talks to one endpoint. It is safe for concurrent use.
 type Client struct {
 	api      api
-	creds    *aws.CredentialsCache
+	creds    *cloud.Cache
+	clock    *cloud.Clock
 	endpoint *url.URL
 	region   string
-	retry    retryPolicy
+	retry    cloud.Policy
 	path     bool
 	stall    time.Duration
 }
@@ -65,31 +62,24 @@ func NewClient(opts ...ClientOption) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
+		creds: cloud.NewCache(o.credentials), clock: new(cloud.Clock),
 		endpoint: o.endpoint, region: o.region, retry: o.retry,
 		path: o.pathStyle(), stall: o.stall,
 	}
-	c.creds = aws.NewCredentialsCache(aws.CredentialsProviderFunc(o.provide), func(co *aws.CredentialsCacheOptions) {
-		// Asked again before they end, so that no part is signed with keys
-		// that end on its way.
-		co.ExpiryWindow = 2 * time.Minute
-	})
 	c.api = s3.New(c.sdkOptions(o))
 	return c, nil
 }
 
 // sdkOptions sets the SDK up for OBS, see the package documentation.
 func (c *Client) sdkOptions(o *clientOptions) s3.Options {
-	// No Timeout: one for a whole request would end slow but healthy parts.
-	hc := &http.Client{
-		Transport:     o.transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	// No timeout for a whole request: it would end slow but healthy parts.
+	hc := &cloud.Client{Transport: o.transport, Stall: o.stall, UserAgent: o.userAgent, Clock: c.clock}
 	return s3.Options{
 		BaseEndpoint:                 aws.String(o.endpoint.String()),
 		Region:                       o.region,
-		Credentials:                  c.creds,
+		Credentials:                  aws.CredentialsProviderFunc(signingKeys),
 		UsePathStyle:                 c.path,
-		HTTPClient:                   &doer{http: hc, stall: o.stall},
+		HTTPClient:                   &doer{hc},
 		Retryer:                      aws.NopRetryer{}, // one budget, ours
 		RequestChecksumCalculation:   aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation:   aws.ResponseChecksumValidationWhenRequired,
@@ -147,29 +137,22 @@ func withoutXID(query string) string {
 	return strings.Join(kept, "&")
 }
 
-// provide adapts CredentialsFunc to the SDK.
-func (o *clientOptions) provide(ctx context.Context) (aws.Credentials, error) {
-	cr, err := o.credentials(ctx)
-	if err != nil {
-		return aws.Credentials{}, &markedError{ErrCredentials, err}
-	}
-	if cr.AccessKey == "" || cr.SecretKey == "" {
-		return aws.Credentials{}, &markedError{ErrCredentials, errors.New("access key or secret key is empty")}
-	}
+// signingKeys gives the SDK the keys of the attempt under way (see do).
+func signingKeys(ctx context.Context) (aws.Credentials, error) {
+	keys := keysFrom(ctx)
 	return aws.Credentials{
-		AccessKeyID: cr.AccessKey, SecretAccessKey: cr.SecretKey, SessionToken: cr.SecurityToken,
-		CanExpire: !cr.Expires.IsZero(), Expires: cr.Expires, Source: "uploader",
+		AccessKeyID: keys.AccessKey, SecretAccessKey: keys.SecretKey, SessionToken: keys.SecurityToken, Source: "uploader",
 	}, nil
 }
 
-// pathStyle: OBS refuses path style on its domain names; IP addresses and
-// localhost have no room for a bucket in the host name.
+// pathStyle: OBS refuses path style on its domain names; IP addresses, localhost
+// and other names without a dot have no room for a bucket in the host name.
 func (o *clientOptions) pathStyle() bool {
 	if o.path != nil {
 		return *o.path
 	}
 	host := o.endpoint.Hostname()
-	return net.ParseIP(host) != nil || host == "localhost" || strings.HasSuffix(host, ".localhost")
+	return net.ParseIP(host) != nil || !strings.Contains(host, ".") || strings.HasSuffix(host, ".localhost")
 }
 
 // check completes the options and finds contradictions.
@@ -192,7 +175,7 @@ func (o *clientOptions) check() error {
 		return fmt.Errorf("%w: WithTransport excludes WithRootCAs", ErrConfig)
 	}
 	if o.transport == nil {
-		o.transport = defaultTransport(o.roots)
+		o.transport = cloud.NewTransport(cloud.TransportConfig{RootCAs: o.roots})
 	}
 	return nil
 }
@@ -204,25 +187,4 @@ func regionOf(host string) string {
 		return labels[1]
 	}
 	return ""
-}
-
-// defaultTransport keeps a connection per part in flight; the standard one
-// keeps two per host and would dial anew for the rest.
-func defaultTransport(roots *x509.CertPool) http.RoundTripper {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   15 * time.Second,
-		MaxIdleConns:          256,
-		MaxIdleConnsPerHost:   128,
-		IdleConnTimeout:       60 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		WriteBufferSize:       64 << 10,
-		ReadBufferSize:        64 << 10,
-		// The service multiplexes nothing for us, and one HTTP/2 connection
-		// would put all parts behind one congestion window.
-		TLSNextProto:       map[string]func(string, *tls.Conn) http.RoundTripper{},
-		TLSClientConfig:    &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		DisableCompression: true,
-	}
 }

@@ -188,7 +188,7 @@ func testBadInput(t *testing.T, s site) {
 	var e *uploader.Error
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, 404, e.StatusCode)
-	for _, key := range []string{"", "a b", "a\nb", "../x", string(bytes.Repeat([]byte("k"), 1025))} {
+	for _, key := range []string{"", "a\x00b", "a\nb", "../x", string(bytes.Repeat([]byte("k"), 1025))} {
 		_, err = u.UploadReaderAt(ctx, s.bucket, key, body, 10)
 		require.ErrorIs(t, err, uploader.ErrInvalidName, "%q", key)
 	}

@@ -9,52 +9,62 @@ import (
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/fastimage/fastimage/internal/cloud"
+	"github.com/fastimage/fastimage/internal/pkgerr"
 )
+
+// pkg prefixes the errors of this package.
+const pkg = pkgerr.Package("uploader")
 
 // Conditions that a caller can test for with errors.Is. What the service said
 // in detail is in the *Error around them.
 var (
 	// ErrConfig: options that are missing, out of range or contradict each other.
-	ErrConfig = errors.New("uploader: invalid configuration")
+	ErrConfig = pkg.New("invalid configuration")
 	// ErrInvalidName: a bucket name or key that the service would refuse.
-	ErrInvalidName = errors.New("uploader: invalid bucket name or key")
+	ErrInvalidName = pkg.New("invalid bucket name or key")
 	// ErrPartSize: a part size out of range, or too small for the object.
-	ErrPartSize = errors.New("uploader: part size out of range")
+	ErrPartSize = pkg.New("part size out of range")
 	// ErrTooLarge: the object is larger than the service or the caller allows.
-	ErrTooLarge = errors.New("uploader: object too large")
+	ErrTooLarge = pkg.New("object too large")
 	// ErrNoSuchBucket: the bucket does not exist.
-	ErrNoSuchBucket = errors.New("uploader: no such bucket")
+	ErrNoSuchBucket = pkg.New("no such bucket")
 	// ErrNoSuchKey: the object does not exist.
-	ErrNoSuchKey = errors.New("uploader: no such object")
+	ErrNoSuchKey = pkg.New("no such object")
 	// ErrNoSuchUpload: the multipart upload is gone (completed, aborted or expired).
-	ErrNoSuchUpload = errors.New("uploader: no such multipart upload")
+	ErrNoSuchUpload = pkg.New("no such multipart upload")
 	// ErrWrongRegion: the bucket is in another region than the client's.
-	ErrWrongRegion = errors.New("uploader: bucket is in another region")
+	ErrWrongRegion = pkg.New("bucket is in another region")
 	// ErrStorageClass: the bucket's storage class is not the one asked for.
-	ErrStorageClass = errors.New("uploader: bucket has another storage class")
+	ErrStorageClass = pkg.New("bucket has another storage class")
 	// ErrAccessDenied: the service refused the request for lack of rights.
-	ErrAccessDenied = errors.New("uploader: access denied")
+	ErrAccessDenied = pkg.New("access denied")
 	// ErrCredentials: no credentials, wrong ones or expired ones.
-	ErrCredentials = errors.New("uploader: invalid credentials")
+	ErrCredentials = pkg.New("invalid credentials")
 	// ErrBadDigest: bytes were damaged on the way to the service, or a part is
 	// not stored as it was sent.
-	ErrBadDigest = errors.New("uploader: content damaged on the way")
-	// ErrStalled: no byte moved for the whole stall timeout.
-	ErrStalled = errors.New("uploader: transfer stalled")
+	ErrBadDigest = pkg.New("content damaged on the way")
+	// ErrStalled: almost no byte moved for the whole stall timeout.
+	ErrStalled = pkg.Errorf("%w", cloud.ErrStalled)
 	// ErrSource: the source of the upload could not be read.
-	ErrSource = errors.New("uploader: source unreadable")
+	ErrSource = pkg.New("source unreadable")
 	// ErrSourceChanged: the source changed while it was being uploaded.
-	ErrSourceChanged = errors.New("uploader: source changed during the upload")
+	ErrSourceChanged = pkg.New("source changed during the upload")
 	// ErrCopyRefused: the service does not make parts by copying (see ProbeCopy).
-	ErrCopyRefused = errors.New("uploader: copying on the server refused")
+	ErrCopyRefused = pkg.New("copying on the server refused")
 	// ErrObjectChanged: the object was replaced or removed while it was being read.
-	ErrObjectChanged = errors.New("uploader: object changed while reading")
+	ErrObjectChanged = pkg.New("object changed while reading")
 	// ErrAnswer: the service answered what no service should, or far too much.
-	ErrAnswer = errors.New("uploader: answer makes no sense")
-	// ErrLocked: another upload works on the same target with the same state.
-	ErrLocked = errors.New("uploader: target is in use by another upload")
+	ErrAnswer = pkg.New("answer makes no sense")
+	// ErrLocked: another upload works on the same target with the same state;
+	// a *LockedError says which.
+	ErrLocked = pkg.New("target is in use by another upload")
+	// ErrNoLocks: the file system of the state directory has no locks.
+	ErrNoLocks = pkg.New("file system without locks")
+	// ErrState: the saved state was written by another version of this program.
+	ErrState = pkg.New("saved state is of another version")
 	// ErrCleanup: something that was created could not be removed again.
-	ErrCleanup = errors.New("uploader: clean-up failed")
+	ErrCleanup = pkg.New("clean-up failed")
 )
 
 // Error is a failed operation. It holds no secret and no signed URL.
@@ -71,9 +81,11 @@ type Error struct {
 }
 
 // Error implements error.
-func (e *Error) Error() string {
+func (e *Error) Error() string { return string(pkg) + ": " + e.Text() }
+
+// Text is Error without the package's name.
+func (e *Error) Text() string {
 	var b strings.Builder
-	b.WriteString("uploader: ")
 	b.WriteString(e.Op)
 	if e.Bucket != "" {
 		fmt.Fprintf(&b, " obs://%s/%s", e.Bucket, e.Key)
@@ -82,7 +94,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " part %d", e.Part)
 	}
 	if e.Err != nil {
-		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), "uploader: "))
+		b.WriteString(": " + pkgerr.Text(e.Err))
 	}
 	var notes []string
 	if e.StatusCode != 0 {
@@ -115,8 +127,9 @@ type sourceError struct {
 	err error
 }
 
-func (e *sourceError) Error() string {
-	return fmt.Sprintf("uploader: reading the source at offset %d: %v", e.off, e.err)
+func (e *sourceError) Error() string { return string(pkg) + ": " + e.Text() }
+func (e *sourceError) Text() string {
+	return fmt.Sprintf("reading the source at offset %d: %s", e.off, pkgerr.Text(e.err))
 }
 func (e *sourceError) Unwrap() []error { return []error{ErrSource, e.err} }
 
@@ -155,43 +168,55 @@ type target struct {
 	part            int32
 }
 
-// wrap makes an *Error of what an SDK call returned.
-func (t target) wrap(err error, attempts int) error {
+// fail makes an *Error of something that we found out.
+func (t target) fail(err error) error { return t.wrap(err, 1, cloud.Credentials{}) }
+
+// wrap makes an *Error of what an SDK call with those keys returned.
+func (t target) wrap(err error, attempts int, keys cloud.Credentials) error {
 	if err == nil {
 		return nil
 	}
 	e := &Error{Op: t.op, Bucket: t.bucket, Key: t.key, Part: t.part, Attempts: attempts}
-	e.StatusCode, e.RequestID = httpDetails(err)
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		e.Code = api.ErrorCode()
+	status, id := httpDetails(err)
+	e.StatusCode, e.RequestID = status, keys.Redact(id)
+	message := ""
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		e.Code = cloud.Clip(keys.Redact(api.ErrorCode()))
+		message = cloud.Clip(keys.Redact(api.ErrorMessage()))
 	}
-	e.Err = t.cause(err, e.StatusCode, e.Code)
+	e.Err = t.cause(err, e, message)
 	return e
 }
 
 // cause picks the sentinel for an answer of the service, or the innermost
 // error where there was none. The SDK's own text is left out: it repeats the
 // operation and host, and may quote the request.
-func (t target) cause(err error, status int, code string) error {
-	var src *sourceError
-	if errors.As(err, &src) {
+func (t target) cause(err error, e *Error, message string) error {
+	if src, ok := errors.AsType[*sourceError](err); ok {
 		return src
 	}
-	var changed *changedError
-	if errors.As(err, &changed) {
+	if changed, ok := errors.AsType[*changedError](err); ok {
 		return changed
 	}
-	for _, s := range []error{ErrBadDigest, ErrStalled, ErrCredentials, ErrAnswer, ErrSourceChanged} {
+	if p := cloud.Permanent(err, e.Attempts); p != nil {
+		return p
+	}
+	if errors.Is(err, cloud.ErrStalled) {
+		return &markedError{ErrStalled, errors.New("(almost) no byte moved for the stall timeout")}
+	}
+	for _, s := range []error{ErrBadDigest, ErrCredentials, ErrAnswer, ErrSourceChanged} {
 		if errors.Is(err, s) {
-			return trimSDK(err, s)
+			return trimSDK(err, s, message)
 		}
 	}
-	if s := t.sentinel(status, code); s != nil {
-		return withMessage(s, err)
+	if s := t.sentinel(e.StatusCode, e.Code); s != nil {
+		return withMessage(s, message)
 	}
 	if errors.Is(err, context.Canceled) {
 		return context.Canceled
+	}
+	if is[smithy.APIError](err) {
+		return errors.New(strings.Trim(e.Code+": "+message, ": "))
 	}
 	return innermost(err)
 }
@@ -227,33 +252,25 @@ type messageError struct {
 }
 
 func (e *messageError) Error() string { return e.sentinel.Error() + ": " + e.message }
+func (e *messageError) Text() string  { return pkgerr.Text(e.sentinel) + ": " + e.message }
 func (e *messageError) Unwrap() error { return e.sentinel }
 
-func withMessage(sentinel, err error) error {
-	var api smithy.APIError
-	if !errors.As(err, &api) || api.ErrorMessage() == "" {
+func withMessage(sentinel error, message string) error {
+	if message == "" {
 		return sentinel
 	}
-	return &messageError{sentinel, clip(api.ErrorMessage())}
+	return &messageError{sentinel, message}
 }
 
 // clip bounds a text that a server chose.
-func clip(s string) string {
-	const most = 300
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > most {
-		s = s[:most] + "..."
-	}
-	return s
-}
+func clip(s string) string { return cloud.Clip(s) }
 
 // trimSDK keeps our own marked error out of the SDK's layers around it.
-func trimSDK(err, sentinel error) error {
-	var m *markedError
-	if errors.As(err, &m) {
+func trimSDK(err, sentinel error, message string) error {
+	if m, ok := errors.AsType[*markedError](err); ok {
 		return m
 	}
-	return withMessage(sentinel, err)
+	return withMessage(sentinel, message)
 }
 
 // markedError is an error of ours that passes through the SDK.
@@ -262,21 +279,16 @@ type markedError struct {
 	err      error
 }
 
-func (e *markedError) Error() string   { return fmt.Sprintf("%v: %v", e.sentinel, e.err) }
+func (e *markedError) Error() string   { return string(pkg) + ": " + e.Text() }
+func (e *markedError) Text() string    { return pkgerr.Text(e.sentinel) + ": " + pkgerr.Text(e.err) }
 func (e *markedError) Unwrap() []error { return []error{e.sentinel, e.err} }
 
 // innermost unwraps the SDK's layers, whose texts repeat each other.
 func innermost(err error) error {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		return errors.New(clip(api.ErrorCode() + ": " + api.ErrorMessage()))
-	}
-	var send *smithyhttp.RequestSendError
-	if errors.As(err, &send) {
+	if send, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
 		return send.Err
 	}
-	var op *smithy.OperationError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*smithy.OperationError](err); ok {
 		return op.Err
 	}
 	return err

@@ -19,9 +19,9 @@ func FuzzState(f *testing.F) {
 		`"zero_key":".zeros-0123456789abcdef","parts":{"1":{"md5":"00","etag":"x"}},"final_etag":"e","final_size":9}`))
 	f.Add([]byte(`{"version":1,"zero_key":"other","size":-1,"part_size":0}`))
 	f.Add([]byte(`{"version":2}`))
-	s := &session{c: fuzzClient(f, &fixed{status: 200}), bucket: "images", key: "k", size: 9}
+	s := &session{c: fuzzClient(f, &fixed{status: 200}), bucket: "images", key: "k", size: 9, opt: defaultOptions()}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		st := parseState(data)
+		st, _ := parseState(data)
 		if st == nil {
 			return
 		}
@@ -34,7 +34,9 @@ func FuzzState(f *testing.F) {
 		}
 		again, err := json.Marshal(st)
 		require.NoError(t, err)
-		require.NotNil(t, parseState(again))
+		st, err = parseState(again)
+		require.NoError(t, err)
+		require.NotNil(t, st)
 	})
 }
 
@@ -60,7 +62,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		for range c.Objects(ctx, "images", "") {
 		}
-		_, _, _, _ = c.createUpload(ctx, "images", "k", nil)
+		_, _, _ = c.createUpload(ctx, "images", "k", nil, nil)
 		_, _ = c.CheckBucket(ctx, "images", "STANDARD")
 		_ = c.ProbeCopy(ctx, "images", "k")
 	})

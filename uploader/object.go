@@ -22,10 +22,11 @@ type Object struct {
 	c    *Client
 	info ObjectInfo
 	read *rangeread.Reader
+	stop func() bool // watching the context
 }
 
-// OpenObject opens an object for reading. The context bounds the opening alone;
-// reads end with Close.
+// OpenObject opens an object for reading. When the context ends, so do all reads,
+// at once: io.ReaderAt has no context of its own.
 func (c *Client) OpenObject(ctx context.Context, bucket, key string) (*Object, error) {
 	if err := checkBucket(bucket); err != nil {
 		return nil, err
@@ -42,6 +43,7 @@ func (c *Client) OpenObject(ctx context.Context, bucket, key string) (*Object, e
 	}
 	o := &Object{c: c, info: *info}
 	o.read = rangeread.New(ctx, info.Size, o.fetch)
+	o.stop = context.AfterFunc(ctx, func() { o.read.Cancel(cancelCause(ctx)) })
 	return o, nil
 }
 
@@ -55,14 +57,17 @@ func (o *Object) Info() ObjectInfo { return o.info }
 func (o *Object) Requests() (n, bytes int64) { return o.read.Requests() }
 
 // Close ends all reads and waits for them.
-func (o *Object) Close() error { return o.read.Close() }
+func (o *Object) Close() error {
+	o.stop()
+	return o.read.Close()
+}
 
 // ReadAt implements io.ReaderAt.
 func (o *Object) ReadAt(p []byte, off int64) (int, error) {
 	n, err := o.read.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		if _, ok := errors.AsType[*Error](err); !ok {
-			err = fmt.Errorf("uploader: read of obs://%s/%s: %w", o.info.Bucket, o.info.Key, err)
+			err = pkg.Errorf("read of obs://%s/%s: %w", o.info.Bucket, o.info.Key, err)
 		}
 	}
 	return n, err
@@ -102,7 +107,7 @@ func (o *Object) fetch(ctx context.Context, p []byte, start int64) error {
 // checkAnswer refuses an answer that is of another object or another range: a
 // service may ignore If-Match, or Range.
 func (o *Object) checkAnswer(out *s3.GetObjectOutput, start int64, n int) error {
-	if etag := trimETag(out.ETag); etag != "" && etag != o.info.ETag {
+	if etag := trimETag(out.ETag); etag != "" && !sameETag(etag, o.info.ETag) {
 		return &changedError{clip(etag)}
 	}
 	cr := aws.ToString(out.ContentRange)

@@ -25,6 +25,8 @@ type ObjectInfo struct {
 	StorageClass string    // "" where the service does not say: STANDARD
 	Encrypted    bool      // the ETag is then no MD5
 	ContentType  string    // "" if unknown
+	nonce        string    // of the upload that made it, "" if unknown
+	version      string    // "" in a bucket without versions
 }
 
 // BucketInfo describes a bucket, as far as the service tells.
@@ -33,14 +35,6 @@ type BucketInfo struct {
 	Region       string // "" if unknown
 	StorageClass string // "" if unknown
 }
-
-// trimETag takes the quotes off. The rest stays as it is, as the service wants
-// it back so (in If-Match, and to complete an upload).
-func trimETag(s *string) string { return strings.Trim(aws.ToString(s), `"`) }
-
-// sameDigest compares an ETag with a digest, which a service may write in
-// capital letters.
-func sameDigest(etag, digest string) bool { return etag != "" && strings.EqualFold(etag, digest) }
 
 // HeadObject describes an object; errors.Is(err, ErrNoSuchKey) if there is none.
 func (c *Client) HeadObject(ctx context.Context, bucket, key string) (*ObjectInfo, error) {
@@ -56,20 +50,38 @@ func (c *Client) HeadObject(ctx context.Context, bucket, key string) (*ObjectInf
 		Bucket: bucket, Key: key, Size: aws.ToInt64(out.ContentLength), ETag: trimETag(out.ETag),
 		Modified: aws.ToTime(out.LastModified), StorageClass: string(out.StorageClass),
 		Encrypted: out.ServerSideEncryption != "", ContentType: aws.ToString(out.ContentType),
+		nonce: out.Metadata[nonceKey], version: aws.ToString(out.VersionId),
 	}, nil
 }
 
-// DeleteObject removes an object. One that is not there is no error.
+// DeleteObject removes an object; in a bucket with versions they stay. One that
+// is not there is no error.
 func (c *Client) DeleteObject(ctx context.Context, bucket, key string) error {
+	return c.deleteVersion(ctx, bucket, key, "")
+}
+
+// deleteVersion removes one version of an object for good, or does what
+// DeleteObject does where there are no versions or the keys may not remove them.
+func (c *Client) deleteVersion(ctx context.Context, bucket, key, version string) error {
+	in := &s3.DeleteObjectInput{Bucket: &bucket, Key: &key}
+	if version != "" {
+		in.VersionId = &version
+	}
 	err := c.do(ctx, target{op: "DeleteObject", bucket: bucket, key: key}, func(ctx context.Context) error {
-		_, err := c.api.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
+		_, err := c.api.DeleteObject(ctx, in)
 		return err
 	})
-	if errors.Is(err, ErrNoSuchKey) {
+	switch {
+	case errors.Is(err, ErrNoSuchKey):
 		return nil
+	case version != "" && errors.Is(err, ErrAccessDenied):
+		return c.deleteVersion(ctx, bucket, key, "")
 	}
 	return err
 }
+
+// Now returns the service's time: this machine's until the first answer.
+func (c *Client) Now() time.Time { return c.clock.Now() }
 
 // HeadBucket reports whether the bucket exists and what the service tells about
 // it in one request.

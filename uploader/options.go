@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/fastimage/fastimage/internal/cloud"
 )
 
 // ClientOption configures NewClient.
@@ -22,13 +24,13 @@ type clientOptions struct {
 	path        *bool
 	unsigned    bool
 	stall       time.Duration
-	retry       retryPolicy
+	retry       cloud.Policy
+	userAgent   string
 }
 
 func defaultClientOptions() *clientOptions {
 	return &clientOptions{
-		stall: 60 * time.Second, unsigned: true,
-		retry: retryPolicy{attempts: 8, min: 300 * time.Millisecond, max: 20 * time.Second},
+		stall: cloud.DefaultStall, unsigned: true, retry: cloud.Policy{Budget: cloud.DefaultBudget},
 	}
 }
 
@@ -64,6 +66,9 @@ func WithRegion(region string) ClientOption {
 // WithCredentials sets where keys come from. Required.
 func WithCredentials(f CredentialsFunc) ClientOption {
 	return func(o *clientOptions) error {
+		if f == nil {
+			return fmt.Errorf("%w: no credentials function", ErrConfig)
+		}
 		o.credentials = f
 		return nil
 	}
@@ -97,8 +102,8 @@ func WithRootCAs(pool *x509.CertPool) ClientOption {
 }
 
 // WithPathStyle names the bucket in the path (true) or in the host (false).
-// Default: in the path for IP addresses and localhost only, as OBS refuses it
-// on its domain names.
+// Default: in the path for IP addresses and for hosts without a dot, as OBS
+// refuses it on its domain names.
 func WithPathStyle(on bool) ClientOption {
 	return func(o *clientOptions) error {
 		o.path = &on
@@ -117,9 +122,12 @@ func WithUnsignedPayload(on bool) ClientOption {
 	}
 }
 
-// WithStallTimeout ends an attempt in which no byte moved for that long.
-// Range: 10ms to 1h, default: 60s. Completing an upload and copying on the
-// server, where the service works in silence, get ten times that.
+// WithStallTimeout ends an attempt in which nothing moved for that long, or less
+// than 100 bytes per second. Range: 10ms to 1h, default: 60s. Completing an
+// upload and copying on the server, where the service works in silence, get ten
+// times that. Once a body has been sent, its answer gets a second more for every
+// 64 KiB of it, at most this timeout for every MiB: a proxy may have taken it at
+// once for a slow store.
 func WithStallTimeout(d time.Duration) ClientOption {
 	return func(o *clientOptions) error {
 		if d < 10*time.Millisecond || d > time.Hour {
@@ -130,15 +138,38 @@ func WithStallTimeout(d time.Duration) ClientOption {
 	}
 }
 
-// WithRetries sets how often an operation (a part, say) is tried in all, and
-// the least and largest pause between attempts. Range: 1 to 100 attempts,
-// 1ms <= least <= largest <= 10m. Default: 8, 300ms, 20s.
-func WithRetries(attempts int, least, largest time.Duration) ClientOption {
+// WithRetryTime sets how long after its first failure an operation (a part, say)
+// is repeated. Range: 0 (never repeated) to 24h, default: 10m.
+func WithRetryTime(d time.Duration) ClientOption {
 	return func(o *clientOptions) error {
-		if attempts < 1 || attempts > 100 || least < time.Millisecond || largest < least || largest > 10*time.Minute {
-			return fmt.Errorf("%w: %d attempts, pauses %v to %v", ErrConfig, attempts, least, largest)
+		if d < 0 || d > 24*time.Hour {
+			return fmt.Errorf("%w: retry time %v", ErrConfig, d)
 		}
-		o.retry = retryPolicy{attempts, least, largest}
+		o.retry.Budget = max(d, 1) // 0 is the default
+		return nil
+	}
+}
+
+// WithRetries bounds the attempts of an operation beside WithRetryTime, and sets
+// the first and the longest pause between them. Range: 0 (no bound) to 100
+// attempts, 1ms <= first <= longest <= 10m. Default: no bound, 300ms, 20s.
+func WithRetries(attempts int, first, longest time.Duration) ClientOption {
+	return func(o *clientOptions) error {
+		if attempts < 0 || attempts > 100 || first < time.Millisecond || longest < first || longest > 10*time.Minute {
+			return fmt.Errorf("%w: %d attempts, pauses %v to %v", ErrConfig, attempts, first, longest)
+		}
+		o.retry.Attempts, o.retry.Min, o.retry.Max = attempts, first, longest
+		return nil
+	}
+}
+
+// WithUserAgent sets the User-Agent of all requests. Default: the AWS SDK's.
+func WithUserAgent(s string) ClientOption {
+	return func(o *clientOptions) error {
+		if strings.ContainsAny(s, "\r\n") {
+			return fmt.Errorf("%w: line break in the user agent", ErrConfig)
+		}
+		o.userAgent = s
 		return nil
 	}
 }
@@ -159,10 +190,37 @@ type options struct {
 	zeroCopy    bool
 	class       string
 	contentType string
+	limiter     *Limiter
+	leastPart   int64 // of WithPartSize
+}
+
+// A Limiter holds all uploads that share it (WithLimiter) to common limits.
+type Limiter = cloud.Limiter
+
+// Limits are what uploads that share a Limiter use together; 0 is no limit.
+type Limits = cloud.Limits
+
+// NewLimiter returns a limiter for WithLimiter.
+func NewLimiter(l Limits) (*Limiter, error) {
+	x, err := cloud.NewLimiter(l)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return x, nil
+}
+
+// WithLimiter holds the upload to limits that it shares with others: parts in
+// flight, bytes of parts in memory and bytes per second. What buffers a stream
+// is at least one part, however small the limit. Default: none.
+func WithLimiter(l *Limiter) Option {
+	return func(o *options) error {
+		o.limiter = l
+		return nil
+	}
 }
 
 func defaultOptions() options {
-	return options{concurrency: 4, interval: 200 * time.Millisecond, zeroCopy: true}
+	return options{concurrency: 4, interval: 200 * time.Millisecond, zeroCopy: true, leastPart: MinPartSize}
 }
 
 func (o options) with(opts []Option) (options, error) {
@@ -192,8 +250,8 @@ func WithConcurrency(n int) Option {
 // PartSizeFor). One that is too small for the object is an error.
 func WithPartSize(n int64) Option {
 	return func(o *options) error {
-		if n != 0 && (n < MinPartSize || n > MaxPartSize) {
-			return fmt.Errorf("%w: %d, want %d to %d", ErrPartSize, n, MinPartSize, MaxPartSize)
+		if n != 0 && (n < o.leastPart || n > MaxPartSize) {
+			return fmt.Errorf("%w: %d, want %d to %d", ErrPartSize, n, o.leastPart, int64(MaxPartSize))
 		}
 		o.partSize = n
 		return nil

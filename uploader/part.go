@@ -2,10 +2,13 @@ package uploader
 
 import (
 	"bytes"
+	"context"
 	"crypto/md5"
 	"errors"
 	"io"
 	"sync"
+
+	"github.com/fastimage/fastimage/internal/ctxio"
 )
 
 // part is a part's bytes in memory, or a run of zeros that has none.
@@ -26,26 +29,51 @@ func (p *part) body() io.ReadSeeker {
 	return bytes.NewReader(p.data)
 }
 
-// readPart brings a part into memory, once, and hashes it.
-func (s *session) readPart(num int32, body io.Reader) (*part, error) {
+// readPart brings a part into memory, once, and hashes it. It returns as soon as
+// the context ends, even if the source does not: then the source may write into
+// the buffer yet, which is not used again.
+func (s *session) readPart(ctx context.Context, num int32, body io.Reader) (*part, error) {
 	if s.stream {
-		return streamPart(body)
+		p, err := streamPart(body)
+		if err != nil {
+			return nil, err
+		}
+		p.release = func() { s.unreserve(s.partSize) }
+		return p, nil
 	}
 	off := int64(num-1) * s.partSize
 	n := min(s.partSize, s.size-off)
+	if err := s.opt.limiter.Reserve(ctx, n); err != nil {
+		return nil, err
+	}
+	p, err := ctxio.Do(ctx, func() (*part, error) { return s.readRange(off, n) })
+	if err != nil {
+		s.opt.limiter.Release(n)
+		return nil, err
+	}
+	p.release = func() {
+		if p.data != nil {
+			s.buffers.Recycle(p.data)
+		}
+		s.opt.limiter.Release(n)
+	}
+	return p, nil
+}
+
+// readRange reads a part of an io.ReaderAt.
+func (s *session) readRange(off, n int64) (*part, error) {
 	if s.holes != nil {
 		empty, err := s.empty(off, n)
 		if err != nil {
 			return nil, err
 		}
 		if empty {
-			return &part{n: n, sum: zeroSum(n), zero: true, hole: true, release: func() {}}, nil
+			return &part{n: n, sum: zeroSum(n), zero: true, hole: true}, nil
 		}
 	}
-	buf := s.buffer(n)
-	p := &part{n: n, data: buf, release: func() { s.giveBack(buf) }}
-	if err := s.fill(buf, off); err != nil {
-		p.release()
+	p := &part{n: n, data: s.buffers.Buffer(n)}
+	if err := s.fill(p.data, off); err != nil {
+		s.buffers.Recycle(p.data)
 		return nil, err
 	}
 	p.digest()
@@ -56,7 +84,7 @@ func (s *session) readPart(num int32, body io.Reader) (*part, error) {
 // bytes.Reader hands them to WriteTo in one piece, and they stay valid until
 // the manager gets its answer.
 func streamPart(body io.Reader) (*part, error) {
-	p := &part{release: func() {}}
+	p := new(part)
 	if r, ok := body.(*bytes.Reader); ok {
 		var c capture
 		if _, err := r.WriteTo(&c); err != nil {
@@ -92,17 +120,6 @@ func (p *part) digest() {
 		return
 	}
 	p.sum = md5.Sum(p.data)
-}
-
-// buffer takes a free part buffer. There are as many as workers, as each worker
-// holds one at a time.
-func (s *session) buffer(n int64) []byte {
-	select {
-	case b := <-s.bufs:
-		return b[:n]
-	default:
-		return make([]byte, n, min(s.partSize, max(s.size, 1)))
-	}
 }
 
 // empty reports whether the source says that there is no data in the range.
@@ -201,11 +218,4 @@ func zeroSum(n int64) (sum [16]byte) {
 	}
 	zeroSums.m[n] = sum
 	return sum
-}
-
-func (s *session) giveBack(buf []byte) {
-	select {
-	case s.bufs <- buf[:cap(buf)]:
-	default:
-	}
 }

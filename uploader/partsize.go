@@ -46,8 +46,8 @@ func (o *options) partSizeFor(maxSize int64) (int64, error) {
 	return o.partSize, nil
 }
 
-// CheckName reports a bucket or key that the service would refuse, or that the
-// image service would refuse later (a space in a key).
+// CheckName reports a bucket or key that the service would refuse. Spaces are
+// fine here; the image service takes none.
 func CheckName(bucket, key string) error {
 	if err := checkBucket(bucket); err != nil {
 		return err
@@ -59,8 +59,8 @@ func CheckName(bucket, key string) error {
 		return fmt.Errorf("%w: key of %d bytes, at most %d", ErrInvalidName, len(key), maxKeyBytes)
 	case !utf8.ValidString(key):
 		return fmt.Errorf("%w: key is not UTF-8", ErrInvalidName)
-	case strings.ContainsFunc(key, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return fmt.Errorf("%w: space or control character in key %q", ErrInvalidName, key)
+	case strings.ContainsFunc(key, unicode.IsControl):
+		return fmt.Errorf("%w: control character in key %q", ErrInvalidName, key)
 	}
 	for _, seg := range strings.Split(key, "/") {
 		if seg == "." || seg == ".." {

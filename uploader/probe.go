@@ -20,10 +20,10 @@ func (c *Client) ProbeCopy(ctx context.Context, bucket, key string) (err error) 
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	id, _, unsure, err := c.createUpload(ctx, bucket, key, nil)
+	began := c.clock.Now()
+	id, lost, err := c.createUpload(ctx, bucket, key, nil, nil)
 	defer func() {
-		if cerr := c.endProbe(ctx, bucket, key, id, unsure, began); cerr != nil {
+		if cerr := c.endProbe(ctx, bucket, key, id, lost, began); cerr != nil {
 			err = errors.Join(err, cleanupError(cerr))
 		}
 	}()
@@ -31,27 +31,27 @@ func (c *Client) ProbeCopy(ctx context.Context, bucket, key string) (err error) 
 		return err
 	}
 	_, err = c.copyPart(ctx, target{"UploadPartCopy", bucket, key, 1}, id, key, "", func(etag, _ string) error {
-		if etag == info.ETag || info.Encrypted || c.bucketEncrypts(ctx, bucket) {
+		if sameETag(etag, info.ETag) || info.Encrypted || c.bucketEncryption(ctx, bucket) != "" {
 			return nil
 		}
 		return &finalError{&markedError{ErrBadDigest, fmt.Errorf("copied with ETag %q from one with %q", clip(etag), clip(info.ETag))}}
 	})
-	if refusal(err) {
+	if err != nil && ctx.Err() == nil && dispensable(err) {
 		return &markedError{ErrCopyRefused, err}
 	}
 	return err
 }
 
 // endProbe leaves nothing of a probe, even if the caller has gone meanwhile.
-func (c *Client) endProbe(ctx context.Context, bucket, key, id string, unsure bool, began time.Time) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+func (c *Client) endProbe(ctx context.Context, bucket, key, id string, lost bool, began time.Time) error {
+	ctx, cancel := cleanupContext(ctx)
 	defer cancel()
 	var err error
 	if id != "" {
 		err = c.AbortUpload(ctx, bucket, key, id)
 	}
-	if unsure {
-		err = errors.Join(err, c.sweep(ctx, bucket, key, id, began))
+	if lost {
+		err = errors.Join(err, c.orphans(ctx, bucket, key, id, began))
 	}
 	return err
 }

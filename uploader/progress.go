@@ -39,13 +39,17 @@ func startReporter(s *session) *reporter {
 	if r.f == nil {
 		return r
 	}
-	s.m.onRetry = r.sendRetry
 	r.wg.Add(1)
 	go r.loop(s.opt.interval)
 	return r
 }
 
-func (r *reporter) sendRetry(x Retry) {
+// retried counts a retry and reports it.
+func (r *reporter) retried(x Retry) {
+	r.s.m.retries.Add(1)
+	if r.f == nil {
+		return
+	}
 	select {
 	case r.retry <- x:
 	case <-r.stop:

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/fastimage/fastimage/internal/cloud"
 )
 
 // PutOption configures PutObject.
@@ -45,83 +43,71 @@ func (c *Client) PutObject(ctx context.Context, bucket, key string, body []byte,
 		}
 	}
 	b := content{body: bytes.NewReader(body), n: int64(len(body)), sum: md5.Sum(body), claim: o.md5, kind: defaultContentType}
-	etag, encrypted, err := c.put(ctx, bucket, key, b)
+	var etags etagWatch
+	out, err := c.put(ctx, bucket, key, b, &etags)
 	if err != nil {
 		return nil, err
 	}
-	return &ObjectInfo{Bucket: bucket, Key: key, Size: b.n, ETag: etag, Encrypted: encrypted, ContentType: b.kind}, nil
+	return &ObjectInfo{Bucket: bucket, Key: key, Size: b.n, ETag: out.etag, Encrypted: !etags.is(etagsDigests), ContentType: b.kind}, nil
 }
 
 // content is what put stores.
 type content struct {
-	body  io.ReadSeeker
-	n     int64
-	sum   [16]byte
-	claim *[16]byte // sent in place of sum
-	kind  string    // Content-Type
+	body     io.ReadSeeker
+	n        int64
+	sum      [16]byte
+	claim    *[16]byte // sent in place of sum
+	kind     string    // Content-Type
+	metadata map[string]string
+}
+
+// stored is what a service says of what put stored.
+type stored struct {
+	etag    string
+	version string // "" in a bucket without versions
 }
 
 const defaultContentType = "application/octet-stream"
 
-// put is one PutObject with retries. encrypted reports that the ETag is no MD5.
-func (c *Client) put(ctx context.Context, bucket, key string, in content) (etag string, encrypted bool, err error) {
+// put is one PutObject with retries.
+func (c *Client) put(ctx context.Context, bucket, key string, in content, etags *etagWatch) (got stored, err error) {
+	return c.putWithin(ctx, c.retry, bucket, key, in, etags)
+}
+
+func (c *Client) putWithin(ctx context.Context, p cloud.Policy, bucket, key string, in content, etags *etagWatch) (got stored, err error) {
 	claim := in.sum
 	if in.claim != nil {
 		claim = *in.claim
 	}
 	t := target{op: "PutObject", bucket: bucket, key: key}
-	err = c.do(ctx, t, func(ctx context.Context) error {
+	differs := false
+	err = c.doWithin(ctx, p, t, func(ctx context.Context) error {
 		if _, err := in.body.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
 		out, err := c.api.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &bucket, Key: &key, Body: in.body, ContentLength: &in.n,
-			ContentMD5: contentMD5(claim), ContentType: &in.kind,
+			ContentMD5: contentMD5(claim), ContentType: &in.kind, Metadata: in.metadata,
 		})
-		if err != nil && in.claim != nil && errors.Is(t.wrap(err, 1), ErrBadDigest) {
+		if err != nil && in.claim != nil && errors.Is(t.fail(err), ErrBadDigest) {
 			return &finalError{err} // what was asked for
 		}
 		if err != nil {
 			return err
 		}
-		etag = trimETag(out.ETag)
-		encrypted, err = c.compare(ctx, bucket, etag, in.sum, string(out.ServerSideEncryption))
+		got = stored{trimETag(out.ETag), aws.ToString(out.VersionId)}
+		_, err = etags.check(ctx, c, bucket, got.etag, in.sum, string(out.ServerSideEncryption))
+		differs = err != nil
 		return err
 	})
-	var e *Error
-	if errors.As(err, &e) && e.StatusCode == 0 && errors.Is(err, ErrBadDigest) {
+	if differs {
 		// The service took it without comparing, and what it has is not what
 		// was sent: nothing damaged stays.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		clean, cancel := cleanupContext(ctx)
 		defer cancel()
-		if derr := c.DeleteObject(clean, bucket, key); derr != nil {
+		if derr := c.deleteVersion(clean, bucket, key, got.version); derr != nil {
 			err = errors.Join(err, cleanupError(derr))
 		}
 	}
-	return etag, encrypted, err
-}
-
-func contentMD5(sum [16]byte) *string {
-	return aws.String(base64.StdEncoding.EncodeToString(sum[:]))
-}
-
-// compare holds an ETag against the digest of what was sent. Where the bucket
-// encrypts, the ETag is something else and nothing can be said.
-func (c *Client) compare(ctx context.Context, bucket, etag string, sum [16]byte, sse string) (encrypted bool, err error) {
-	want := hex.EncodeToString(sum[:])
-	if sameDigest(etag, want) {
-		return false, nil
-	}
-	if etag != "" && (sse != "" || c.bucketEncrypts(ctx, bucket)) {
-		return true, nil
-	}
-	return false, &markedError{ErrBadDigest, fmt.Errorf("stored with ETag %q, sent MD5 %s", clip(etag), want)}
-}
-
-// bucketEncrypts asks for default encryption; a service that does not answer
-// has none. It is asked only when an ETag differs.
-func (c *Client) bucketEncrypts(ctx context.Context, bucket string) bool {
-	out, err := c.api.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &bucket})
-	return err == nil && out.ServerSideEncryptionConfiguration != nil &&
-		len(out.ServerSideEncryptionConfiguration.Rules) > 0
+	return got, err
 }

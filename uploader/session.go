@@ -2,18 +2,16 @@ package uploader
 
 import (
 	"context"
-	"crypto/md5"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/fastimage/fastimage/internal/cloud"
 )
 
 // session is one upload, and the API client that the manager sees.
@@ -28,40 +26,39 @@ type session struct {
 	src         io.ReaderAt // nil for a stream
 	holes       extents     // nil if the source offers none
 	stat        func() (fs.FileInfo, error)
-	first       string      // identity of the source at the start
-	bufs        chan []byte // free part buffers of an io.ReaderAt
+	first       string         // identity of the source at the start
+	buffers     *cloud.Limiter // part buffers of an io.ReaderAt
 	m           *meter
 	n           counters
 	started     time.Time
 	cancel      context.CancelCauseFunc
-	encrypted   atomic.Bool
+	etags       etagWatch
 
 	saving   sync.Mutex    // keeps saves in order, and guards what follows
 	saved    time.Time     // end of the last save
 	saveTook time.Duration // by the last save
 	unsaved  bool          // parts were noted since
 
-	mu   sync.Mutex         // guards sums and st
-	sums map[int32][16]byte // MD5 of each part
-	st   *state             // nil until an upload is created
+	mu       sync.Mutex         // guards sums, odd, st and reserved
+	sums     map[int32][16]byte // MD5 of each part
+	odd      map[int32]bool     // parts whose ETag is not their MD5
+	st       *state
+	reserved int64 // bytes of the limiter that a stream holds
 
 	// Set before the workers start, or after they ended.
-	uploadID     string
-	existing     map[int32]remotePart
-	restart      string
-	unsureCreate bool // a creation may have succeeded unseen
-	created      bool // this run's upload or a resumed one is under way
-	done         bool // the object is complete
-	single       bool // the object went up in one piece
-	damaged      bool // the object is complete, but not what was sent
-	etag         string
-	stored       int64
-	zero         zeroObject
+	phase    phase
+	uploadID string
+	existing map[int32]remotePart
+	restart  string
+	etag     string
+	stored   int64
+	warnings []error // what stays behind without being in the way
+	zero     zeroObject
 }
 
 // PutObject is what the manager calls for an object smaller than a part.
 func (s *session) PutObject(ctx context.Context, in *s3.PutObjectInput, _ ...func(*s3.Options)) (*s3.PutObjectOutput, error) {
-	p, err := s.readPart(1, in.Body)
+	p, err := s.readPart(ctx, 1, in.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -69,35 +66,44 @@ func (s *session) PutObject(ctx context.Context, in *s3.PutObjectInput, _ ...fun
 	if err := s.unchanged(); err != nil {
 		return nil, err
 	}
-	etag, enc, err := s.c.put(ctx, s.bucket, s.key, content{body: p.body(), n: p.n, sum: p.sum, kind: s.opt.contentType})
+	end, err := s.opt.limiter.StartPart(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.encrypted.Store(enc)
-	s.etag, s.stored, s.done, s.single = etag, p.n, true, true
-	s.n.done.Add(p.n)
-	s.n.parts.Add(1)
-	return &s3.PutObjectOutput{ETag: &etag}, nil
+	defer end()
+	out, err := s.c.put(ctx, s.bucket, s.key, content{body: p.body(), n: p.n, sum: p.sum, kind: s.opt.contentType, metadata: s.metadata()}, &s.etags)
+	if err != nil {
+		return nil, err
+	}
+	if s.phase == phaseParts { // a stream that was longer in an earlier run
+		s.warn(s.c.AbortUpload(ctx, s.bucket, s.key, s.uploadID))
+		s.uploadID = ""
+	}
+	s.enter(phaseStored)
+	s.etag, s.stored = out.etag, p.n
+	s.finishPart(p.n)
+	return &s3.PutObjectOutput{ETag: &out.etag}, nil
 }
 
 // CreateMultipartUpload answers with the upload to resume, if there is one.
 func (s *session) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultipartUploadInput, _ ...func(*s3.Options)) (*s3.CreateMultipartUploadOutput, error) {
-	if s.uploadID != "" {
+	if s.phase == phaseParts {
 		return &s3.CreateMultipartUploadOutput{UploadId: &s.uploadID}, nil
 	}
-	s.st = s.newState()
 	if err := s.saveState(ctx); err != nil {
 		return nil, err
 	}
-	id, sse, unsure, err := s.c.createUpload(ctx, s.bucket, s.key, in.ContentType)
-	s.unsureCreate = unsure
+	s.enter(phaseAsked)
+	id, lost, err := s.c.createUpload(ctx, s.bucket, s.key, in.ContentType, s.metadata())
+	if lost {
+		s.warn(s.c.orphans(ctx, s.bucket, s.key, id, s.st.Created))
+	}
 	if err != nil {
 		return nil, err
 	}
-	s.encrypted.Store(sse)
-	s.uploadID, s.created = id, true
+	s.enter(phaseParts)
 	s.mu.Lock()
-	s.st.UploadID, s.st.Encrypted = s.uploadID, sse
+	s.uploadID, s.st.UploadID = id, id
 	s.mu.Unlock()
 	return &s3.CreateMultipartUploadOutput{UploadId: &s.uploadID}, s.saveState(ctx)
 }
@@ -106,15 +112,15 @@ func (s *session) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultip
 // state and sent with every part.
 const maxUploadID = 4096
 
-// createUpload begins a multipart upload. unsure reports that an attempt whose
-// answer was lost may have begun one too.
-func (c *Client) createUpload(ctx context.Context, bucket, key string, contentType *string) (id string, encrypted, unsure bool, err error) {
+// createUpload begins a multipart upload. lost reports that an attempt without an
+// answer may have begun one too.
+func (c *Client) createUpload(ctx context.Context, bucket, key string, contentType *string, metadata map[string]string) (id string, lost bool, err error) {
 	err = c.do(ctx, target{op: "CreateMultipartUpload", bucket: bucket, key: key}, func(ctx context.Context) error {
 		out, err := c.api.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-			Bucket: &bucket, Key: &key, ContentType: contentType,
+			Bucket: &bucket, Key: &key, ContentType: contentType, Metadata: metadata,
 		})
 		if err != nil {
-			unsure = unsure || ambiguous(err)
+			lost = lost || ambiguous(err)
 			return err
 		}
 		if id = aws.ToString(out.UploadId); id == "" || len(id) > maxUploadID {
@@ -122,17 +128,16 @@ func (c *Client) createUpload(ctx context.Context, bucket, key string, contentTy
 			id = ""
 			return badAnswer("CreateMultipartUpload", bucket, key, fmt.Sprintf("upload id of %d bytes", n))
 		}
-		encrypted = out.ServerSideEncryption != ""
 		return nil
 	})
-	return id, encrypted, unsure, err
+	return id, lost, err
 }
 
 func (s *session) newState() *state {
 	return &state{
 		Version: stateVersion, Endpoint: s.c.Endpoint(), Bucket: s.bucket, Key: s.key,
 		PartSize: s.partSize, Stream: s.stream, Size: s.size, Fingerprint: s.opt.fingerprint,
-		Created: s.started.UTC(),
+		Created: s.c.clock.Now().UTC(), Nonce: newNonce(),
 	}
 }
 
@@ -155,7 +160,7 @@ func (s *session) part(ctx context.Context, num int32, body io.Reader) (string, 
 	if ctx.Err() != nil {
 		return "", cancelCause(ctx)
 	}
-	p, err := s.readPart(num, body)
+	p, err := s.readPart(ctx, num, body)
 	if err != nil {
 		return "", err
 	}
@@ -169,24 +174,33 @@ func (s *session) part(ctx context.Context, num int32, body io.Reader) (string, 
 		s.finishPart(p.n)
 		return etag, nil
 	}
-	if p.zero && s.opt.zeroCopy {
-		etag, ok, err := s.copyZeros(ctx, num, p)
-		if err != nil {
-			return "", err
-		}
-		if ok {
-			s.n.copied.Add(p.n)
-			s.n.copiedParts.Add(1)
-			s.finishPart(p.n)
-			return etag, s.notePart(ctx, num, p, etag)
-		}
-	}
-	etag, err := s.send(ctx, num, p)
+	// After the memory is reserved, in all uploads: they would wait for each
+	// other if some took the two in the other order.
+	end, err := s.opt.limiter.StartPart(ctx)
 	if err != nil {
 		return "", err
 	}
+	defer end()
+	etag, copied, err := s.copyOrSend(ctx, num, p)
+	if err != nil {
+		return "", err
+	}
+	if copied {
+		s.n.copied.Add(p.n)
+		s.n.copiedParts.Add(1)
+	}
 	s.finishPart(p.n)
 	return etag, s.notePart(ctx, num, p, etag)
+}
+
+func (s *session) copyOrSend(ctx context.Context, num int32, p *part) (etag string, copied bool, err error) {
+	if p.zero && s.opt.zeroCopy {
+		if etag, ok, err := s.copyZeros(ctx, num, p); ok || err != nil {
+			return etag, ok, err
+		}
+	}
+	etag, err = s.send(ctx, num, p)
+	return etag, false, err
 }
 
 func (s *session) finishPart(n int64) {
@@ -201,29 +215,30 @@ func (s *session) present(num int32, p *part) (string, bool) {
 		return "", false
 	}
 	sum := hex.EncodeToString(p.sum[:])
-	if sameDigest(have.etag, sum) {
+	if sameETag(have.etag, sum) {
+		s.etags.set(etagsDigests)
 		return have.etag, true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.st == nil {
+	known, ok := s.st.Parts[num]
+	if !ok || known.MD5 != sum || !sameETag(known.ETag, have.etag) {
 		return "", false
 	}
-	known, ok := s.st.Parts[num]
-	return have.etag, ok && known.MD5 == sum && known.ETag == have.etag
+	s.odd[num] = true
+	return have.etag, true
 }
 
 // notePart remembers what an ETag stands for where it is no MD5.
 func (s *session) notePart(ctx context.Context, num int32, p *part, etag string) error {
 	sum := hex.EncodeToString(p.sum[:])
-	if s.opt.store == nil || sameDigest(etag, sum) {
+	if s.opt.store == nil || sameETag(etag, sum) {
 		return nil
 	}
 	s.mu.Lock()
 	if s.st.Parts == nil {
 		s.st.Parts = map[int32]storedPart{}
 	}
-	s.st.Encrypted = true
 	s.st.Parts[num] = storedPart{sum, etag}
 	s.mu.Unlock()
 	return s.saveParts(ctx)
@@ -240,99 +255,22 @@ func (s *session) send(ctx context.Context, num int32, p *part) (etag string, er
 			return err
 		}
 		etag = trimETag(out.ETag)
-		return s.check(ctx, etag, p.sum, string(out.ServerSideEncryption))
+		return s.check(ctx, num, etag, p.sum, string(out.ServerSideEncryption))
 	})
 	return etag, err
 }
 
-// check compares an ETag, and remembers an encrypted bucket.
-func (s *session) check(ctx context.Context, etag string, sum [16]byte, sse string) error {
-	if s.encrypted.Load() && etag != "" {
-		return nil
-	}
-	enc, err := s.c.compare(ctx, s.bucket, etag, sum, sse)
-	if enc {
-		s.encrypted.Store(true)
+// check compares a part's ETag.
+func (s *session) check(ctx context.Context, num int32, etag string, sum [16]byte, sse string) error {
+	matches, err := s.etags.check(ctx, s.c, s.bucket, etag, sum, sse)
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if delete(s.odd, num); !matches {
+			s.odd[num] = true
+		}
 	}
 	return err
-}
-
-// CompleteMultipartUpload puts the parts together and compares the result.
-func (s *session) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput, _ ...func(*s3.Options)) (*s3.CompleteMultipartUploadOutput, error) {
-	if err := s.unchanged(); err != nil {
-		return nil, err
-	}
-	want := s.finalETag(len(in.MultipartUpload.Parts))
-	size := s.n.done.Load()
-	s.mu.Lock()
-	s.st.FinalETag, s.st.FinalSize = want, size
-	s.mu.Unlock()
-	if err := s.saveState(ctx); err != nil {
-		return nil, err
-	}
-	etag, err := s.complete(withStall(ctx, 10*s.c.stall), in.MultipartUpload, want, size)
-	if err != nil {
-		return nil, err
-	}
-	s.etag, s.stored, s.done = etag, size, true
-	if !sameDigest(etag, want) && !s.encrypted.Load() && !s.c.bucketEncrypts(ctx, s.bucket) {
-		s.damaged = true
-		return nil, s.target("CompleteMultipartUpload", 0).wrap(&markedError{
-			ErrBadDigest, fmt.Errorf("stored with ETag %q, sent %q", clip(etag), want)}, 1)
-	}
-	if !sameDigest(etag, want) {
-		s.encrypted.Store(true)
-	}
-	return &s3.CompleteMultipartUploadOutput{ETag: &etag}, nil
-}
-
-// complete retries the completion. When an attempt may have succeeded unseen,
-// the next one finds the upload gone: then the object itself is the answer.
-func (s *session) complete(ctx context.Context, parts *types.CompletedMultipartUpload, want string, size int64) (etag string, err error) {
-	unsure := false
-	err = s.c.do(ctx, s.target("CompleteMultipartUpload", 0), func(ctx context.Context) error {
-		out, err := s.c.api.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-			Bucket: &s.bucket, Key: &s.key, UploadId: &s.uploadID, MultipartUpload: parts,
-		})
-		if err == nil {
-			etag = trimETag(out.ETag)
-			if etag == "" {
-				// Cut off or not told: the object is the answer.
-				info, err := s.c.HeadObject(ctx, s.bucket, s.key)
-				if err != nil {
-					return err
-				}
-				etag = info.ETag
-			}
-			return nil
-		}
-		if unsure && !retryable(err) {
-			if info, herr := s.c.HeadObject(ctx, s.bucket, s.key); herr == nil && s.ours(info, want, size) {
-				etag = info.ETag
-				return nil
-			}
-		}
-		unsure = unsure || ambiguous(err)
-		return err
-	})
-	return etag, err
-}
-
-// ours recognises the object that we completed.
-func (s *session) ours(info *ObjectInfo, want string, size int64) bool {
-	return info.Size == size && (sameDigest(info.ETag, want) || s.encrypted.Load() && info.Modified.After(s.started.Add(-time.Minute)))
-}
-
-// finalETag is md5(concatenated part MD5s)-N.
-func (s *session) finalETag(n int) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := md5.New()
-	for i := 1; i <= n; i++ {
-		sum := s.sums[int32(i)]
-		h.Write(sum[:])
-	}
-	return fmt.Sprintf("%x-%d", h.Sum(nil), n)
 }
 
 // AbortMultipartUpload is never called by the manager (LeavePartsOnError), but
@@ -345,24 +283,11 @@ func (s *session) AbortMultipartUpload(ctx context.Context, _ *s3.AbortMultipart
 func (s *session) unchanged() error {
 	if s.opt.check != nil {
 		if err := s.opt.check(); err != nil {
-			return s.target("Upload", 0).wrap(&markedError{ErrSourceChanged, err}, 1)
+			return s.target("Upload", 0).fail(&markedError{ErrSourceChanged, err})
 		}
 	}
 	if s.stat == nil || s.first == "" || s.identity() == s.first {
 		return nil
 	}
-	return s.target("Upload", 0).wrap(ErrSourceChanged, 1)
-}
-
-// verify reads back what is stored: its size, and its ETag where it is a digest.
-func (s *session) verify(ctx context.Context) error {
-	info, err := s.c.HeadObject(ctx, s.bucket, s.key)
-	if err != nil {
-		return err
-	}
-	if info.Size != s.stored || info.ETag != s.etag && !s.encrypted.Load() {
-		return s.target("HeadObject", 0).wrap(&markedError{ErrBadDigest,
-			fmt.Errorf("%d bytes with ETag %q are stored, sent were %d with %q", info.Size, clip(info.ETag), s.stored, s.etag)}, 1)
-	}
-	return nil
+	return s.target("Upload", 0).fail(ErrSourceChanged)
 }

@@ -35,7 +35,8 @@ func (c *Client) Stale(ctx context.Context, bucket, prefix string, before time.T
 			}
 			for _, u := range out.Uploads {
 				x := Upload{bucket, aws.ToString(u.Key), aws.ToString(u.UploadId), aws.ToTime(u.Initiated)}
-				if !before.IsZero() && !x.Initiated.Before(before) {
+				// The time is this machine's, Initiated the service's.
+				if !before.IsZero() && !x.Initiated.Before(before.Add(c.clock.Ahead())) {
 					continue
 				}
 				if !yield(x, nil) {

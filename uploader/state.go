@@ -42,10 +42,11 @@ type state struct {
 	Size        int64                `json:"size"` // of a stream: its upper bound
 	Fingerprint string               `json:"fingerprint,omitempty"`
 	Created     time.Time            `json:"created"`
+	Nonce       string               `json:"nonce,omitempty"` // in the object's metadata
 	ZeroKey     string               `json:"zero_key,omitempty"`
+	ZeroVersion string               `json:"zero_version,omitempty"`
 	NoCopy      bool                 `json:"no_copy,omitempty"` // the service does not copy
-	Encrypted   bool                 `json:"encrypted,omitempty"`
-	Parts       map[int32]storedPart `json:"parts,omitempty"` // encrypted buckets only
+	Parts       map[int32]storedPart `json:"parts,omitempty"`   // encrypted buckets only
 	FinalETag   string               `json:"final_etag,omitempty"`
 	FinalSize   int64                `json:"final_size,omitempty"`
 }
@@ -70,22 +71,37 @@ func loadState(ctx context.Context, store Store, name string) (st *state, reason
 		return nil, "", nil
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("uploader: loading the state: %w", err)
+		return nil, "", pkg.Errorf("loading the state: %w", err)
 	}
-	if st = parseState(data); st == nil {
-		return nil, "the state is damaged or of another version", nil
+	if st, err = parseState(data); err != nil {
+		return nil, "", fmt.Errorf("%w (%s)", err, name)
+	}
+	if st == nil {
+		return nil, "the state is damaged", nil
 	}
 	return st, "", nil
 }
 
-// parseState returns nil for what is no state of ours.
-func parseState(data []byte) *state {
-	st := new(state)
-	if err := json.Unmarshal(data, st); err != nil || st.Version != stateVersion ||
-		len(st.UploadID) > maxUploadID || st.ZeroKey != "" && !isZeroKey(st.ZeroKey) || st.Size < 0 || st.FinalSize < 0 {
-		return nil
+// parseState returns nil for what is no state of ours, and ErrState for one that
+// another version of this program wrote: it names something on the server that
+// only that version knows how to resume or remove.
+func parseState(data []byte) (*state, error) {
+	var version struct {
+		Version int `json:"version"`
 	}
-	return st
+	if err := json.Unmarshal(data, &version); err != nil || version.Version <= 0 {
+		return nil, nil
+	}
+	if version.Version != stateVersion {
+		return nil, fmt.Errorf("%w: version %d, this program uses version %d; finish the upload with the program that began it, or remove the state",
+			ErrState, version.Version, stateVersion)
+	}
+	st := new(state)
+	if err := json.Unmarshal(data, st); err != nil ||
+		len(st.UploadID) > maxUploadID || st.ZeroKey != "" && !isZeroKey(st.ZeroKey) || st.Size < 0 || st.FinalSize < 0 {
+		return nil, nil
+	}
+	return st, nil
 }
 
 func (s *session) saveState(ctx context.Context) error {
@@ -129,7 +145,7 @@ func (s *session) save(ctx context.Context) error {
 		return err
 	}
 	if err := s.opt.store.Save(ctx, s.name, data); err != nil {
-		return fmt.Errorf("uploader: saving the state: %w", err)
+		return pkg.Errorf("saving the state: %w", err)
 	}
 	s.saved, s.saveTook, s.unsaved = time.Now(), time.Since(began), false
 	return nil
@@ -142,7 +158,7 @@ func (st *state) mismatch(s *session) string {
 		return "the state is of another target"
 	case st.Stream != s.stream || st.Size != s.size || st.Fingerprint != s.opt.fingerprint:
 		return "the source changed"
-	case st.PartSize < MinPartSize || st.PartSize > MaxPartSize ||
+	case st.PartSize < s.opt.leastPart || st.PartSize > MaxPartSize ||
 		s.opt.partSize != 0 && st.PartSize != s.opt.partSize || (st.Size+st.PartSize-1)/st.PartSize > MaxParts:
 		return "the part size changed"
 	}

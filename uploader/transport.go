@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -8,20 +9,18 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/fastimage/fastimage/internal/cloud"
 )
 
-// A meter counts what one upload moves and holds it to its rate. It travels to
+// A meter counts what one upload moves and holds it to its rates. It travels to
 // the transport in the request's context, because the SDK has no other way for
 // a value to reach it.
 type meter struct {
 	wire     atomic.Int64 // bytes of content handed to the network, resent ones included
 	inflight atomic.Int64 // of these, bytes of attempts that have not ended yet
 	retries  atomic.Int64
-	limiter  *rate.Limiter // nil: no limit
-	onRetry  func(Retry)   // nil: not reported
+	limits   []*cloud.Limiter // of this upload, and of all that share one
 }
 
 type meterKey struct{}
@@ -35,108 +34,61 @@ func meterFrom(ctx context.Context) *meter {
 	return m
 }
 
-type stallKey struct{}
-
-// withStall overrides the stall timeout for operations in which the service
-// works long without moving a byte.
-func withStall(ctx context.Context, d time.Duration) context.Context {
-	return context.WithValue(ctx, stallKey{}, d)
-}
-
-// doer is the SDK's HTTP client: it ends attempts in which no byte moves,
-// counts and limits request bodies.
-type doer struct {
-	http  *http.Client
-	stall time.Duration
-}
+// doer is the SDK's HTTP client: it counts and limits request bodies, bounds
+// answers and tells those of a service from web pages.
+type doer struct{ http *cloud.Client }
 
 // Do implements s3.HTTPClient.
 func (d *doer) Do(req *http.Request) (*http.Response, error) {
-	stall := d.stall
-	if v, ok := req.Context().Value(stallKey{}).(time.Duration); ok && v > stall {
-		stall = v
-	}
-	ctx, cancel := context.WithCancelCause(req.Context())
-	w := newWatchdog(stall, cancel)
-	m := meterFrom(ctx)
-	if req.Method != http.MethodPut {
-		m = nil // the list of parts that completes an upload is no content
-	}
-	req = req.WithContext(ctx)
+	m := meterFrom(req.Context())
 	var body *sentBody
-	if req.Body != nil && req.Body != http.NoBody {
-		body = &sentBody{rc: req.Body, ctx: ctx, dog: w, m: m}
+	// The list of parts that completes an upload, a POST, is no content.
+	if m != nil && req.Method == http.MethodPut && req.Body != nil && req.Body != http.NoBody {
+		body = &sentBody{rc: req.Body, ctx: req.Context(), m: m}
+		req = req.WithContext(req.Context())
 		req.Body = body
-		// net/http would resend on its own through GetBody: every attempt is
-		// signed anew and counted, so it must not.
-		req.GetBody = nil
 	}
 	resp, err := d.http.Do(req)
 	if body != nil {
 		body.done()
 	}
 	if err != nil {
-		w.stop()
-		cancel(nil)
-		return nil, w.explain(ctx, err)
+		return nil, err
 	}
-	resp.Body = &receivedBody{rc: resp.Body, ctx: ctx, dog: w, cancel: cancel, left: answerLimit(req, resp)}
+	resp.Body = cloud.LimitBody(resp.Body, answerLimit(req, resp), &finalError{&markedError{ErrAnswer, errors.New("too long")}})
+	if err := screen(resp); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
 	return resp, nil
 }
 
-// A watchdog cancels an attempt when no byte moved for the stall timeout.
-type watchdog struct {
-	d     time.Duration
-	mu    sync.Mutex // guards timer and over
-	timer *time.Timer
-	over  bool
-}
-
-func newWatchdog(d time.Duration, cancel context.CancelCauseFunc) *watchdog {
-	w := &watchdog{d: d}
-	w.timer = time.AfterFunc(d, func() { cancel(ErrStalled) })
-	return w
-}
-
-func (w *watchdog) touch() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.over {
-		w.timer.Reset(w.d)
+// screen refuses web pages: of a portal that wants a login, say, which answers
+// any request with success. An object may be a web page: then the answer has the
+// service's own headers.
+func screen(resp *http.Response) error {
+	if resp.Header.Get("ETag") != "" || resp.StatusCode < 300 && requestID(resp.Header) != "" {
+		return nil
 	}
-}
-
-// pause stops the clock while we wait for our own rate limit.
-func (w *watchdog) pause() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer.Stop()
-}
-
-func (w *watchdog) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.over = true
-	w.timer.Stop()
-}
-
-// explain tells a stall apart from the caller's cancellation.
-func (w *watchdog) explain(ctx context.Context, err error) error {
-	if err != nil && err != io.EOF && context.Cause(ctx) == ErrStalled {
-		return &markedError{ErrStalled, errNoByte{w.d}}
+	buffered := bufio.NewReader(resp.Body)
+	start, _ := buffered.Peek(1024) // an error comes again when the body is read
+	resp.Body = peekedBody{buffered, resp.Body}
+	if p := cloud.Page(resp, start); p != nil {
+		return p
 	}
-	return err
+	return nil
 }
 
-type errNoByte struct{ d time.Duration }
+// peekedBody is a body whose start was looked at.
+type peekedBody struct {
+	io.Reader
+	io.Closer
+}
 
-func (e errNoByte) Error() string { return "no byte moved for " + e.d.String() }
-
-// sentBody is a request body on its way out.
+// sentBody is a part on its way out.
 type sentBody struct {
 	rc   io.ReadCloser
 	ctx  context.Context // of this attempt alone
-	dog  *watchdog
 	m    *meter
 	mu   sync.Mutex // guards sent and over: the transport may read on after Do returned
 	sent int64
@@ -144,34 +96,24 @@ type sentBody struct {
 }
 
 func (b *sentBody) Read(p []byte) (int, error) {
-	if b.m != nil && b.m.limiter != nil {
-		if burst := b.m.limiter.Burst(); len(p) > burst {
+	for _, l := range b.m.limits {
+		if burst := l.Burst(); burst > 0 && len(p) > burst {
 			p = p[:burst]
 		}
 	}
 	n, err := b.rc.Read(p)
 	if n > 0 {
 		b.account(int64(n))
-		if lerr := b.limit(n); lerr != nil {
+	}
+	for _, l := range b.m.limits {
+		if lerr := l.Wait(b.ctx, n); lerr != nil {
 			return n, lerr
 		}
-		b.dog.touch()
 	}
 	return n, err
 }
 
-func (b *sentBody) limit(n int) error {
-	if b.m == nil || b.m.limiter == nil {
-		return nil
-	}
-	b.dog.pause()
-	return b.m.limiter.WaitN(b.ctx, n)
-}
-
 func (b *sentBody) account(n int64) {
-	if b.m == nil {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.m.wire.Add(n)
@@ -184,9 +126,6 @@ func (b *sentBody) account(n int64) {
 // done takes the attempt's bytes out of the in-flight count: from here on the
 // part is either finished or to be sent again.
 func (b *sentBody) done() {
-	if b.m == nil {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.over = true
@@ -211,31 +150,4 @@ func answerLimit(req *http.Request, resp *http.Response) int64 {
 		return math.MaxInt64
 	}
 	return maxAnswer
-}
-
-// receivedBody is an answer's body on its way in.
-type receivedBody struct {
-	rc     io.ReadCloser
-	ctx    context.Context // of this attempt alone
-	dog    *watchdog
-	cancel context.CancelCauseFunc
-	left   int64
-}
-
-func (b *receivedBody) Read(p []byte) (int, error) {
-	n, err := b.rc.Read(p)
-	if b.left -= int64(n); b.left < 0 {
-		return 0, &finalError{&markedError{ErrAnswer, errors.New("too long")}}
-	}
-	if n > 0 {
-		b.dog.touch()
-	}
-	return n, b.dog.explain(b.ctx, err)
-}
-
-func (b *receivedBody) Close() error {
-	err := b.rc.Close()
-	b.dog.stop()
-	b.cancel(nil)
-	return err
 }

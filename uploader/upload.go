@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/fastimage/fastimage/internal/ctxio"
 )
 
 // Uploader uploads objects. It is safe for concurrent use.
@@ -105,14 +106,24 @@ func (u *Uploader) session(bucket, key string, size int64, opts []Option) (*sess
 	s := &session{
 		c: u.c, opt: opt, bucket: bucket, key: key, size: size, partSize: ps,
 		name: stateName(u.c.Endpoint(), bucket, key),
-		sums: map[int32][16]byte{}, m: &meter{}, started: time.Now(),
+		sums: map[int32][16]byte{}, odd: map[int32]bool{}, m: &meter{}, started: time.Now(),
+	}
+	if opt.limiter != nil {
+		s.m.limits = append(s.m.limits, opt.limiter)
 	}
 	if opt.rate > 0 {
-		// A tenth of a second's worth at once keeps the flow even, and a
-		// body's reads small enough for the stall clock.
-		s.m.limiter = rate.NewLimiter(rate.Limit(opt.rate), int(min(max(opt.rate/10, 1024), 1<<20)))
+		own, err := NewLimiter(Limits{BytesPerSecond: opt.rate})
+		if err != nil {
+			return nil, err
+		}
+		s.m.limits = append(s.m.limits, own)
 	}
-	return s, nil
+	// Part buffers are used again by all uploads that share a limit of them, or
+	// else by this one.
+	if s.buffers = opt.limiter; s.buffers.Limits().BufferedBytes == 0 {
+		s.buffers, err = NewLimiter(Limits{BufferedBytes: int64(opt.concurrency) * ps})
+	}
+	return s, err
 }
 
 // run is one upload from lock to clean-up.
@@ -120,10 +131,11 @@ func (s *session) run(ctx context.Context, body io.Reader) (res *Result, err err
 	ctx = withMeter(ctx, s.m)
 	rep := startReporter(s)
 	defer rep.finish()
+	ctx = ObserveRetries(ctx, rep.retried)
 	if s.opt.store != nil {
 		unlock, lerr := s.opt.store.Lock(ctx, s.name)
 		if lerr != nil {
-			return nil, fmt.Errorf("uploader: obs://%s/%s: %w", s.bucket, s.key, lerr)
+			return nil, pkg.Errorf("obs://%s/%s: %w", s.bucket, s.key, lerr)
 		}
 		defer func() {
 			if uerr := unlock(); uerr != nil {
@@ -141,6 +153,7 @@ func (s *session) run(ctx context.Context, body io.Reader) (res *Result, err err
 	if !finished {
 		err = s.transfer(ctx, body)
 	}
+	s.unreserve(math.MaxInt64)
 	clean := s.cleanup(ctx, err)
 	if err != nil {
 		return nil, joinCleanup(err, clean)
@@ -162,9 +175,7 @@ func (s *session) transfer(ctx context.Context, body io.Reader) error {
 	defer cancel(nil)
 	s.cancel = cancel
 	if s.stream {
-		body = &sourceReader{ctx: ctx, r: body, most: s.size}
-	} else {
-		s.bufs = make(chan []byte, s.opt.concurrency)
+		body = &sourceReader{ctx: ctx, s: s, r: ctxio.NewReader(ctx, body), most: s.size}
 	}
 	if err := managed(ctx, s, body); err != nil {
 		return s.explain(ctx, err)
@@ -181,7 +192,7 @@ func (s *session) explain(ctx context.Context, err error) error {
 	if errors.As(err, &e) {
 		return e
 	}
-	return target{op: "Upload", bucket: s.bucket, key: s.key}.wrap(err, 1)
+	return s.target("Upload", 0).fail(err)
 }
 
 func (s *session) result(clean error) *Result {
@@ -191,7 +202,7 @@ func (s *session) result(clean error) *Result {
 		CopiedBytes: s.n.copied.Load(), ResumedBytes: s.n.resumed.Load(),
 		Parts: int(s.n.parts.Load()), CopiedParts: int(s.n.copiedParts.Load()),
 		ResumedParts: int(s.n.resumedParts.Load()), Retries: int(s.m.retries.Load()),
-		PartSize: s.partSize, Encrypted: s.encrypted.Load(), RestartReason: s.restart,
+		PartSize: s.partSize, Encrypted: s.etags.is(etagsOpaque), RestartReason: s.restart,
 		CleanupErr: clean, Seconds: time.Since(s.started).Seconds(),
 	}
 }
@@ -215,30 +226,55 @@ func FileFingerprint(fi fs.FileInfo) string {
 }
 
 // sourceReader is a stream on its way in: it marks its errors, holds it to its
-// bound and ends it when the upload does.
+// bound, reserves memory part by part, and ends it when the upload does.
 type sourceReader struct {
 	ctx  context.Context // of this upload alone
+	s    *session
 	r    io.Reader
 	n    int64
 	most int64
+	next int64 // where the next reservation begins
 }
 
 func (r *sourceReader) Read(p []byte) (int, error) {
-	for range 100 {
-		if err := r.ctx.Err(); err != nil {
-			return 0, context.Cause(r.ctx)
+	if r.n == r.next {
+		if err := r.s.reserve(r.ctx, r.s.partSize); err != nil {
+			return 0, err
 		}
-		n, err := r.r.Read(p)
-		r.n += int64(n)
-		if r.n > r.most {
-			return n, fmt.Errorf("%w: the stream exceeds %d bytes", ErrTooLarge, r.most)
-		}
-		if err != nil && err != io.EOF {
-			return n, &sourceError{r.n, err}
-		}
-		if n > 0 || err != nil || len(p) == 0 {
-			return n, err
-		}
+		r.next += r.s.partSize
 	}
-	return 0, &sourceError{r.n, io.ErrNoProgress}
+	if left := r.next - r.n; int64(len(p)) > left {
+		p = p[:left]
+	}
+	n, err := r.r.Read(p)
+	r.n += int64(n)
+	if r.n > r.most {
+		return n, fmt.Errorf("%w: the stream exceeds %d bytes", ErrTooLarge, r.most)
+	}
+	if err != nil && err != io.EOF && r.ctx.Err() == nil {
+		return n, &sourceError{r.n, err}
+	}
+	return n, err
+}
+
+// reserve takes n bytes of the limiter for a stream's part.
+func (s *session) reserve(ctx context.Context, n int64) error {
+	if err := s.opt.limiter.Reserve(ctx, n); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reserved += n
+	return nil
+}
+
+// unreserve gives up to n bytes back.
+func (s *session) unreserve(n int64) {
+	s.mu.Lock()
+	n = min(n, s.reserved)
+	s.reserved -= n
+	s.mu.Unlock()
+	for ; n > 0; n -= s.partSize {
+		s.opt.limiter.Release(s.partSize)
+	}
 }

@@ -7,14 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/fastimage/fastimage/internal/cloud"
 )
 
 // zeroObject is the one object of zeros, as long as a part, from which the
@@ -23,8 +23,19 @@ import (
 type zeroObject struct {
 	mu      sync.Mutex // guards all; held while the object is made
 	key     string     // "" until something may have been stored
+	version string     // of it, in a bucket with versions
 	ready   bool
 	refused bool // the service does not copy: send the zeros
+}
+
+// copyPolicy is the small budget of what an upload can do without.
+func (c *Client) copyPolicy() cloud.Policy {
+	p := c.retry
+	p.Budget = min(p.Budget, 15*time.Second)
+	if p.Attempts == 0 || p.Attempts > 3 {
+		p.Attempts = 3
+	}
+	return p
 }
 
 // copyZeros makes a part of zeros on the server; ok is false if the service
@@ -38,20 +49,20 @@ func (s *session) copyZeros(ctx context.Context, num int32, p *part) (etag strin
 		rng = fmt.Sprintf("bytes=0-%d", p.n-1)
 	}
 	etag, err = s.c.copyPart(ctx, s.target("UploadPartCopy", num), s.uploadID, s.zero.key, rng,
-		func(etag, sse string) error { return s.check(ctx, etag, p.sum, sse) })
+		func(etag, sse string) error { return s.check(ctx, num, etag, p.sum, sse) })
 	if err == nil {
 		return etag, true, nil
 	}
-	if refusal(err) {
-		// A range of the source may be refused where the whole is not.
-		if p.n < s.partSize {
-			return "", false, nil
-		}
-		s.zero.mu.Lock()
-		defer s.zero.mu.Unlock()
-		return "", false, s.noCopy(ctx)
+	if ctx.Err() != nil || !dispensable(err) {
+		return "", false, err
 	}
-	return "", false, err
+	// A range of the source may be refused where the whole is not.
+	if p.n < s.partSize {
+		return "", false, nil
+	}
+	s.zero.mu.Lock()
+	defer s.zero.mu.Unlock()
+	return "", false, s.noCopy(ctx)
 }
 
 // copyPart makes a part from an object of the same bucket, or from a range of it.
@@ -63,7 +74,7 @@ func (c *Client) copyPart(ctx context.Context, t target, id, source, rng string,
 	if rng != "" {
 		in.CopySourceRange = &rng
 	}
-	err = c.do(withStall(ctx, 10*c.stall), t, func(ctx context.Context) error {
+	err = c.doWithin(cloud.Patient(ctx, 10*c.stall), c.copyPolicy(), t, func(ctx context.Context) error {
 		out, err := c.api.UploadPartCopy(ctx, in)
 		if err != nil {
 			return err
@@ -77,18 +88,16 @@ func (c *Client) copyPart(ctx context.Context, t target, id, source, rng string,
 	return etag, err
 }
 
-// refusal: the service cannot copy, or not this; sending still works. A missing
-// upload or bucket is no refusal, sending would fail alike.
-func refusal(err error) bool {
-	var e *Error
-	if !errors.As(err, &e) || errors.Is(err, ErrNoSuchUpload) || errors.Is(err, ErrNoSuchBucket) {
+// dispensable reports whether an upload can do without what failed, by sending
+// its zeros: whatever the service said, unless it concerns what sending needs
+// too, the upload, the bucket or the credentials. A signature that is wrong for
+// this request alone is no matter of the credentials.
+func dispensable(err error) bool {
+	if errors.Is(err, ErrNoSuchUpload) || errors.Is(err, ErrNoSuchBucket) || is[*PermanentError](err) {
 		return false
 	}
-	switch e.StatusCode {
-	case http.StatusNotImplemented, http.StatusMethodNotAllowed, http.StatusForbidden, http.StatusBadRequest:
-		return !errors.Is(err, ErrCredentials)
-	}
-	return errors.Is(err, ErrBadDigest) || errors.Is(err, ErrNoSuchKey)
+	e, ok := errors.AsType[*Error](err)
+	return ok && (!errors.Is(err, ErrCredentials) || e.Code == "SignatureDoesNotMatch")
 }
 
 // noCopy remembers, for later runs too, that the service does not copy; s.zero.mu
@@ -109,33 +118,77 @@ func (s *session) ensureZeros(ctx context.Context) (bool, error) {
 	if z.ready || z.refused {
 		return z.ready && !z.refused, nil
 	}
-	sum := zeroSum(s.partSize)
 	if z.key != "" {
-		// An earlier run made it, or was about to.
-		info, err := s.c.HeadObject(ctx, s.bucket, z.key)
-		if err == nil && info.Size == s.partSize && (sameDigest(info.ETag, hex.EncodeToString(sum[:])) || s.encrypted.Load()) {
-			z.ready = true
+		if s.foundZeros(ctx) {
 			return true, nil
 		}
-	} else {
-		z.key = zeroKey(s.key)
-	}
-	s.mu.Lock()
-	s.st.ZeroKey = z.key
-	s.mu.Unlock()
-	if err := s.saveState(ctx); err != nil {
+	} else if err := s.nameZeros(ctx, zeroKey(s.key), ""); err != nil {
 		return false, err
 	}
 	body := io.NewSectionReader(zeros{}, 0, s.partSize)
-	_, _, err := s.c.put(ctx, s.bucket, z.key, content{body: body, n: s.partSize, sum: sum, kind: defaultContentType})
-	if err != nil {
-		if refusal(err) {
-			return false, s.noCopy(ctx) // may write its object only, say
+	got, err := s.c.putWithin(ctx, s.c.copyPolicy(), s.bucket, z.key,
+		content{body: body, n: s.partSize, sum: zeroSum(s.partSize), kind: defaultContentType}, &s.etags)
+	if err == nil {
+		z.ready = true
+		if got.version == "" {
+			return true, nil
 		}
+		return true, s.nameZeros(ctx, z.key, got.version)
+	}
+	if ctx.Err() != nil || !dispensable(err) {
 		return false, err
 	}
-	z.ready = true
-	return true, nil
+	if !ambiguous(err) { // refused, because the keys may write their object only, say: there is none to remove
+		if err := s.nameZeros(ctx, "", ""); err != nil {
+			return false, err
+		}
+	}
+	return false, s.noCopy(ctx)
+}
+
+// foundZeros looks for the object that an earlier run made, or was about to;
+// s.zero.mu is held.
+func (s *session) foundZeros(ctx context.Context) bool {
+	z := &s.zero
+	info, err := s.c.HeadObject(ctx, s.bucket, z.key)
+	if err != nil || info.Size != s.partSize {
+		return false
+	}
+	sum := zeroSum(s.partSize)
+	z.ready = sameETag(info.ETag, hex.EncodeToString(sum[:])) || s.etags.is(etagsOpaque)
+	if info.version != "" {
+		z.version = info.version
+	}
+	return z.ready
+}
+
+// nameZeros notes the zero object's name before it is made, and its version
+// after that; s.zero.mu is held.
+func (s *session) nameZeros(ctx context.Context, key, version string) error {
+	s.zero.key, s.zero.version = key, version
+	s.mu.Lock()
+	s.st.ZeroKey, s.st.ZeroVersion = key, version
+	s.mu.Unlock()
+	return s.saveState(ctx)
+}
+
+// removeZeros removes the zero object, in a bucket with versions for good.
+func (s *session) removeZeros(ctx context.Context) error {
+	z := &s.zero
+	if z.key == "" {
+		return nil
+	}
+	if err := s.c.deleteVersion(ctx, s.bucket, z.key, z.version); err != nil {
+		return err
+	}
+	z.key, z.version, z.ready = "", "", false
+	s.mu.Lock()
+	s.st.ZeroKey, s.st.ZeroVersion = "", ""
+	s.mu.Unlock()
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.unsaved = true
+	return nil
 }
 
 const zeroName = ".zeros-"
@@ -155,11 +208,16 @@ func zeroKey(key string) string {
 	return name
 }
 
-// escapePath escapes a key for the copy source header.
+// escapePath escapes a key for the copy source header: all but RFC 3986's
+// unreserved characters, as some services take a "+" for a space.
 func escapePath(key string) string {
-	segs := strings.Split(key, "/")
-	for i, s := range segs {
-		segs[i] = url.PathEscape(s)
+	var b strings.Builder
+	for _, c := range []byte(key) {
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~/", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
 	}
-	return strings.Join(segs, "/")
+	return b.String()
 }

@@ -208,9 +208,17 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	b.dog.moved(n)
 	b.pos += int64(n)
 	if err != nil || b.n >= 0 && b.pos >= b.n {
-		b.dog.grant(b.dog.stall + time.Duration(float64(b.pos)/storeRate*float64(time.Second)))
+		b.dog.grant(b.dog.stall + answerTime(b.pos, b.dog.stall))
 	}
 	return n, err
+}
+
+// answerTime returns what the answer to a body of n bytes gets beside the stall
+// timeout: not more than that for each MiB, so that one who shortens it is not
+// kept waiting.
+func answerTime(n int64, stall time.Duration) time.Duration {
+	seconds := min(float64(n)/storeRate, float64(n)/(1<<20)*stall.Seconds())
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // receivedBody is an answer's body on its way in.

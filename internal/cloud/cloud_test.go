@@ -436,7 +436,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func TestBufferingProxy(t *testing.T) {
 	t.Parallel()
 	const size = 4 << 20 // 64 s at 64 KiB/s
-	for wait, stalls := range map[time.Duration]bool{60 * time.Second: false, 90 * time.Second: true} {
+	for wait, stalls := range map[time.Duration]bool{90 * time.Second: false, 100 * time.Second: true} {
 		synctest.Test(t, func(t *testing.T) {
 			proxy := roundTripper(func(req *http.Request) (*http.Response, error) {
 				_, _ = io.Copy(io.Discard, req.Body)
@@ -449,7 +449,7 @@ func TestBufferingProxy(t *testing.T) {
 			})
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://h/", bytes.NewReader(make([]byte, size)))
 			require.NoError(t, err)
-			resp, err := (&cloud.Client{Transport: proxy, Stall: 5 * time.Second}).Do(req)
+			resp, err := (&cloud.Client{Transport: proxy, Stall: 30 * time.Second}).Do(req)
 			if stalls {
 				require.ErrorIs(t, err, cloud.ErrStalled)
 				return

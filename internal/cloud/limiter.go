@@ -62,6 +62,14 @@ func (l *Limiter) Limits() Limits {
 	return l.limits
 }
 
+// Burst is how many bytes Wait lets through at once; 0 if there is no limit.
+func (l *Limiter) Burst() int {
+	if l == nil || l.rate == nil {
+		return 0
+	}
+	return l.rate.Burst()
+}
+
 // Wait waits until n bytes may be sent.
 func (l *Limiter) Wait(ctx context.Context, n int) error {
 	if l == nil || l.rate == nil {

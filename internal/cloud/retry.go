@@ -58,7 +58,7 @@ func Observe(ctx context.Context, f func(Retry)) context.Context {
 // A Verdict says what becomes of an operation after a failed attempt.
 type Verdict struct {
 	Again bool          // another attempt may succeed
-	Now   bool          // at once: the cause is known and gone
+	Now   bool          // at once, whatever the budget: the cause is known and gone
 	After time.Duration // not before; what the service asked for (RetryAfter)
 	Cause error         // for the observer; nil: the attempt's error
 }
@@ -101,7 +101,7 @@ func (p Policy) Do(ctx context.Context, op Operation) (attempts int, err error) 
 		}
 		left := NoLimit
 		if p.Budget != NoLimit {
-			if left = p.Budget - time.Since(failed) - wait; left < 0 {
+			if left = p.Budget - time.Since(failed) - wait; left < 0 && !v.Now {
 				return n, err
 			}
 		}

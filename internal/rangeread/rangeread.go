@@ -72,6 +72,9 @@ func (r *Reader) Size() int64 { return r.size }
 // Requests returns how many requests there were, and the bytes they asked for.
 func (r *Reader) Requests() (n, bytes int64) { return r.requests.Load(), r.bytes.Load() }
 
+// Cancel ends all reads, those to come too, with that error.
+func (r *Reader) Cancel(cause error) { r.cancel(cause) }
+
 // Close ends all reads with ErrClosed and waits for them.
 func (r *Reader) Close() error {
 	r.mu.Lock()
