@@ -30,7 +30,7 @@ type clientOptions struct {
 
 func defaultClientOptions() *clientOptions {
 	return &clientOptions{
-		stall: cloud.DefaultStall, unsigned: true, retry: cloud.Policy{Budget: cloud.DefaultBudget},
+		stall: cloud.DefaultStall, unsigned: true,
 	}
 }
 
@@ -139,7 +139,8 @@ func WithStallTimeout(d time.Duration) ClientOption {
 }
 
 // WithRetryTime sets how long after its first failure an operation (a part, say)
-// is repeated. Range: 0 (never repeated) to 24h, default: 10m.
+// is repeated. Range: 0 (never repeated) to 24h. Default: 10m, but 30s while
+// connections are refused and the service has never answered.
 func WithRetryTime(d time.Duration) ClientOption {
 	return func(o *clientOptions) error {
 		if d < 0 || d > 24*time.Hour {

@@ -60,7 +60,10 @@ func (c *Client) doWithin(ctx context.Context, p cloud.Policy, t target, fn func
 			return fn(context.WithValue(ctx, keysKey{}, func() cloud.Credentials { return keys }))
 		},
 		Judge: func(err error, n int) cloud.Verdict {
-			v := cloud.Verdict{Again: retryable(err, n), After: retryAfter(err), Cause: t.wrap(err, n, used)}
+			v := cloud.Verdict{
+				Again: retryable(err, n), After: retryAfter(err), Within: p.FirstContact(err, c.clock),
+				Cause: t.wrap(err, n, used),
+			}
 			if again := refusedKeys(err); !v.Again && !renewed && again != keysAccepted {
 				// The keys may have been replaced before the time they gave, or gave none.
 				renewed = true

@@ -31,7 +31,9 @@ type zeroObject struct {
 // copyPolicy is the small budget of what an upload can do without.
 func (c *Client) copyPolicy() cloud.Policy {
 	p := c.retry
-	p.Budget = min(p.Budget, 15*time.Second)
+	if p.Budget == 0 || p.Budget > 15*time.Second {
+		p.Budget = 15 * time.Second
+	}
 	if p.Attempts == 0 || p.Attempts > 3 {
 		p.Attempts = 3
 	}

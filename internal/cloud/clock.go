@@ -9,11 +9,13 @@ import (
 // Clock is a service's time, as the Date of its answers tells it. The zero value
 // is this machine's time until the first answer.
 type Clock struct {
+	heard atomic.Bool  // there was an answer
 	ahead atomic.Int64 // of this machine's clock, in nanoseconds
 }
 
 // Note takes the time from an answer's header.
 func (c *Clock) Note(h http.Header) {
+	c.heard.Store(true)
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
 		return

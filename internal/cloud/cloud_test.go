@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -566,4 +567,15 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+func TestFirstContact(t *testing.T) {
+	t.Parallel()
+	refused := fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
+	var c cloud.Clock
+	assert.Equal(t, 30*time.Second, cloud.Policy{}.FirstContact(refused, &c))
+	assert.Zero(t, cloud.Policy{Budget: time.Hour}.FirstContact(refused, &c), "as was asked for")
+	assert.Zero(t, cloud.Policy{}.FirstContact(io.EOF, &c))
+	c.Note(http.Header{})
+	assert.Zero(t, cloud.Policy{}.FirstContact(refused, &c), "it was there before")
 }

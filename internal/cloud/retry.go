@@ -2,10 +2,12 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -60,7 +62,9 @@ type Verdict struct {
 	Again bool          // another attempt may succeed
 	Now   bool          // at once, whatever the budget: the cause is known and gone
 	After time.Duration // not before; what the service asked for (RetryAfter)
-	Cause error         // for the observer; nil: the attempt's error
+	// Within is a budget shorter than the policy's, counted like it; 0: none.
+	Within time.Duration
+	Cause  error // for the observer; nil: the attempt's error
 }
 
 // Operation is what Policy.Do repeats.
@@ -99,9 +103,12 @@ func (p Policy) Do(ctx context.Context, op Operation) (attempts int, err error) 
 		if v.Now {
 			wait = 0
 		}
-		left := NoLimit
-		if p.Budget != NoLimit {
-			if left = p.Budget - time.Since(failed) - wait; left < 0 && !v.Now {
+		left, budget := NoLimit, p.Budget
+		if v.Within > 0 && (budget == NoLimit || v.Within < budget) {
+			budget = v.Within
+		}
+		if budget != NoLimit {
+			if left = budget - time.Since(failed) - wait; left < 0 && !v.Now {
 				return n, err
 			}
 		}
@@ -115,6 +122,19 @@ func (p Policy) Do(ctx context.Context, op Operation) (attempts int, err error) 
 			return n, err
 		}
 	}
+}
+
+// firstContact is the default budget while nothing listens at an endpoint.
+const firstContact = 30 * time.Second
+
+// FirstContact returns a Verdict's Within for an error: short if the connection
+// was refused, no answer has ever come (clock), and the budget is the default. A
+// wrong address is more likely then than an outage.
+func (p Policy) FirstContact(err error, clock *Clock) time.Duration {
+	if p.Budget == 0 && errors.Is(err, syscall.ECONNREFUSED) && !clock.heard.Load() {
+		return firstContact
+	}
+	return 0
 }
 
 func (p Policy) withDefaults() Policy {
