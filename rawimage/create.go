@@ -16,10 +16,18 @@ const (
 	// holeSize is the unit in which zeros are left out: the page of every file
 	// system in use.
 	holeSize = 4 << 10
-	// granule is the unit in which a Writer remembers where it has written: 2 MiB
-	// of memory for a disk of 1 TiB.
+	// granule is the unit in which a Writer remembers where it has written.
 	granule = 64 << 10
+	// MaxCreateSize is the largest disk that Create makes, 64 TiB: what a few
+	// bytes of an image claim must not fill a file system or the memory.
+	MaxCreateSize = 64 << 40
 )
+
+// touchedPage is a bit per granule of 2 GiB that has been written to; by atomic
+// only.
+type touchedPage [pageGranules / 64]uint64
+
+const pageGranules = 1 << 15
 
 // Writer writes a RAW image as a sparse file: zeros are not written but left as
 // holes. It works on a temporary file beside the final name, which appears there
@@ -28,24 +36,23 @@ const (
 type Writer struct {
 	name    string
 	size    int64
-	touched []uint64 // a bit per granule that has been written to; by atomic only
+	touched []atomic.Pointer[touchedPage]
 	written atomic.Int64
 
 	mu   sync.RWMutex     // guards file: WriteAt reads it, the end of the Writer takes it
 	file *atomicfile.File // nil once the Writer has ended
 }
 
-// Create begins a RAW image of size bytes that Commit will put under name. A
-// regular file of that name is replaced; anything else is an *OpenError.
+// Create begins a RAW image of size bytes, 1 to MaxCreateSize, that Commit will
+// put under name. A regular file of that name is replaced and keeps its mode; a
+// symbolic link stays, and the file it leads to is replaced. Anything else is an
+// *OpenError.
 func Create(name string, size int64) (*Writer, error) {
-	if size <= 0 {
-		return nil, &OpenError{Name: name, Err: fmt.Errorf("%w: size %d", fs.ErrInvalid, size)}
+	if size <= 0 || size > MaxCreateSize {
+		return nil, &OpenError{Name: name, Err: fmt.Errorf("%w: size %d is not in 1..%d", fs.ErrInvalid, size, int64(MaxCreateSize))}
 	}
-	switch fi, err := os.Lstat(name); {
-	case err == nil && !fi.Mode().IsRegular() && fi.Mode()&fs.ModeSymlink == 0:
+	if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
 		return nil, &OpenError{Name: name, Err: ErrNotImage}
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, &OpenError{Name: name, Err: cause(err)}
 	}
 	f, err := atomicfile.Create(name, 0o666)
 	if err != nil {
@@ -54,8 +61,8 @@ func Create(name string, size int64) (*Writer, error) {
 	if err := f.Truncate(size); err != nil {
 		return nil, errors.Join(&OpenError{Name: name, Err: cause(err)}, f.Abort())
 	}
-	granules := (size-1)/granule + 1
-	return &Writer{name: name, size: size, file: f, touched: make([]uint64, (granules+63)/64)}, nil
+	pages := (size-1)/granule/pageGranules + 1
+	return &Writer{name: name, size: size, file: f, touched: make([]atomic.Pointer[touchedPage], pages)}, nil
 }
 
 // Written returns how many bytes have been written, zeros that became holes not
@@ -110,13 +117,18 @@ func (w *Writer) stretch(p []byte, n int, off int64) (zero bool, end int) {
 
 func (w *Writer) touch(from, to int64) {
 	for g := from / granule; g <= (to-1)/granule; g++ {
-		atomic.OrUint64(&w.touched[g/64], 1<<(g%64))
+		page := &w.touched[g/pageGranules]
+		if page.Load() == nil {
+			page.CompareAndSwap(nil, new(touchedPage))
+		}
+		atomic.OrUint64(&page.Load()[g%pageGranules/64], 1<<(g%64))
 	}
 }
 
 func (w *Writer) isTouched(off int64) bool {
 	g := off / granule // a page never lies in two granules
-	return atomic.LoadUint64(&w.touched[g/64])&(1<<(g%64)) != 0
+	page := w.touched[g/pageGranules].Load()
+	return page != nil && atomic.LoadUint64(&page[g%pageGranules/64])&(1<<(g%64)) != 0
 }
 
 // Commit puts the image, flushed to disk, under its name, and replaces a file

@@ -3,6 +3,7 @@ package rawimage_test
 import (
 	"bytes"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -117,7 +118,11 @@ func TestWriterLeavesNothing(t *testing.T) {
 	require.ErrorIs(t, err, rawimage.ErrNotImage)
 	_, err = rawimage.Create(filepath.Join(dir, "no", "disk.raw"), mib)
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	_, err = rawimage.Create(name, 0)
+	for _, size := range []int64{0, -1, rawimage.MaxCreateSize + 1, 1 << 52, math.MaxInt64} {
+		_, err = rawimage.Create(name, size)
+		require.ErrorIs(t, err, fs.ErrInvalid)
+	}
+	_, err = rawimage.Create("", mib)
 	require.ErrorIs(t, err, fs.ErrInvalid)
 	require.Equal(t, []string{"disk.raw"}, names(t, dir))
 }

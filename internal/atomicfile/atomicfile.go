@@ -3,6 +3,7 @@ package atomicfile
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,8 +12,8 @@ import (
 	"syscall"
 )
 
-// writebackEvery is how much Write takes before the system is asked to begin
-// with it: a file of 300 MB is flushed a second faster for it.
+// writebackEvery is how much Write takes before the system is asked to start
+// writing it: that makes the flush of a file of 300 MB a second faster.
 const writebackEvery = 8 << 20
 
 // File is a file that has no name yet. It ends with one call of Commit, CommitNew
@@ -24,17 +25,79 @@ type File struct {
 	written, begun int64 // by Write, in bytes; of these, on their way to the disk
 }
 
-// Create begins a file that Commit will put under name, with the mode perm less
-// the process's umask.
+// Create begins a file that Commit will put under name, and removes what
+// processes that died while they wrote name left of it. The mode is perm less the
+// process's umask, or that of a file that is replaced. A symbolic link stays: the
+// file that it leads to is replaced. An empty name, a link that leads nowhere, and
+// anything that is not a regular file are refused.
 func Create(name string, perm fs.FileMode) (*File, error) {
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(name), temporary(name, rand.Text()[:8])), os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, &fs.PathError{Op: "create", Path: name, Err: pe.Err} // not a name that nobody gave
-	}
+	target, old, err := resolve(name)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "create", Path: name, Err: cause(err)}
 	}
-	return &File{name: name, file: f}, nil
+	_ = Sweep(target) // what is left takes space, and harms nothing
+	f, err := createTemp(target, perm)
+	if err != nil {
+		return nil, &fs.PathError{Op: "create", Path: name, Err: cause(err)} // not a name that nobody gave
+	}
+	if old != nil {
+		if err := f.Chmod(old.Mode().Perm()); err != nil {
+			return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+		}
+	}
+	return &File{name: target, file: f}, nil
+}
+
+var errNotRegular = errors.New("not a regular file")
+
+// resolve returns the file that name is or leads to, and what is there now; nil
+// for nothing.
+func resolve(name string) (target string, old fs.FileInfo, err error) {
+	if name == "" {
+		return "", nil, fmt.Errorf("empty file name: %w", fs.ErrInvalid)
+	}
+	fi, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return name, nil, nil
+	}
+	if err == nil && fi.Mode()&fs.ModeSymlink != 0 {
+		if name, err = filepath.EvalSymlinks(name); err == nil {
+			fi, err = os.Lstat(name)
+		}
+	}
+	switch {
+	case err != nil:
+		return "", nil, err
+	case fi.IsDir():
+		return "", nil, syscall.EISDIR
+	case !fi.Mode().IsRegular():
+		return "", nil, errNotRegular
+	}
+	return name, fi, nil
+}
+
+// createTemp makes a temporary file and locks it. One that a Sweep of another
+// process has removed before that is made again.
+func createTemp(target string, perm fs.FileMode) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(filepath.Join(filepath.Dir(target), temporary(target, rand.Text()[:8])), os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+		if err != nil {
+			return nil, err
+		}
+		lock(f) // where there are no locks, files are swept as if nobody wrote them
+		if _, err := os.Lstat(f.Name()); err == nil {
+			return f, nil
+		}
+		_ = f.Close()
+	}
+}
+
+// cause takes the path off an error that is going to get another.
+func cause(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
 }
 
 // temporary is what a file that will be name is called before.
@@ -42,8 +105,8 @@ func temporary(name, random string) string {
 	return "." + filepath.Base(name) + "." + random + ".tmp"
 }
 
-// Sweep removes what processes that died while they wrote name left of it. No
-// other may be writing it.
+// Sweep removes what processes that died while they wrote name left of it. What
+// another process is writing stays.
 func Sweep(name string) error {
 	dir := filepath.Dir(name)
 	entries, err := os.ReadDir(dir)
@@ -52,11 +115,30 @@ func Sweep(name string) error {
 	head, tail, _ := strings.Cut(temporary(name, random), random)
 	for _, e := range entries {
 		n := e.Name()
-		if len(n) == len(head+random+tail) && strings.HasPrefix(n, head) && strings.HasSuffix(n, tail) {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, n)))
+		if len(n) == len(head+random+tail) && strings.HasPrefix(n, head) && strings.HasSuffix(n, tail) && e.Type().IsRegular() {
+			err = errors.Join(err, removeDead(filepath.Join(dir, n)))
 		}
 	}
 	return err
+}
+
+// removeDead removes a temporary file that no process has locked.
+func removeDead(name string) error {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	locked := lock(f)
+	if locked {
+		err = os.Remove(name)
+	}
+	if runtime.GOOS == "windows" { // where an open file cannot be removed, not even this one
+		return errors.Join(f.Close(), os.Remove(name))
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Truncate sets the size.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -93,21 +95,63 @@ func TestFailedRename(t *testing.T) {
 	require.Equal(t, []string{"file"}, names(t, dir))
 }
 
-// What a process left that died goes, and nothing else: not in a directory whose
-// name is a pattern either.
+// What a process that died left is removed, and nothing else: not what another
+// is writing, and not in a directory whose name is a pattern either.
 func TestSweep(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a[b]*")
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	name := filepath.Join(dir, "file")
-	dead := begin(t, name, []byte("dead"))
-	other := begin(t, filepath.Join(dir, "file.json"), []byte("alive"))
-	require.NoError(t, os.WriteFile(name, []byte("whole"), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, ".file.1.tmp"), nil, 0o600))
-	if runtime.GOOS == "windows" {
-		require.NoError(t, dead.Abort()) // an open file cannot be removed there
+	for _, n := range []string{".file.DEADDEAD.tmp", ".file.1.tmp", "file", ".file.json.DEADDEAD.tmp"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, n), []byte("dead"), 0o600))
 	}
-	require.NoError(t, atomicfile.Sweep(name))
+	other := begin(t, name, []byte("alive")) // sweeps
+	want := []string{".file.1.tmp", ".file.json.DEADDEAD.tmp", "file"}
+	left := slices.DeleteFunc(names(t, dir), func(n string) bool { return n != "file" && !slices.Contains(want, n) })
+	require.Equal(t, want, left)
+	if runtime.GOOS != "windows" { // which lets nobody remove an open file
+		require.NoError(t, atomicfile.Sweep(name))
+	}
 	require.NoError(t, other.Commit())
-	require.Equal(t, []string{".file.1.tmp", "file", "file.json"}, names(t, dir))
-	_ = dead.Abort() // closes it
+	require.Equal(t, want, names(t, dir))
+	got, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.Equal(t, "alive", string(got))
+}
+
+// What is replaced keeps its mode, a link stays, and what cannot be replaced is
+// refused before anything is written.
+func TestReplaced(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("modes and links are different there")
+	}
+	dir := t.TempDir()
+	name, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	require.NoError(t, os.WriteFile(name, []byte("old"), 0o600))
+	require.NoError(t, os.Chmod(name, 0o640))
+	require.NoError(t, os.Symlink("file", link))
+	require.NoError(t, begin(t, link, []byte("new")).Commit())
+	fi, err := os.Lstat(name)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o640), fi.Mode())
+	fi, err = os.Lstat(link)
+	require.NoError(t, err)
+	require.NotZero(t, fi.Mode()&fs.ModeSymlink)
+	got, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.Equal(t, "new", string(got))
+
+	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, "dangling")))
+	require.NoError(t, exec.Command("mkfifo", filepath.Join(dir, "pipe")).Run())
+	before := names(t, dir)
+	for n, want := range map[string]error{"dangling": fs.ErrNotExist, "pipe": nil, ".": syscall.EISDIR} {
+		_, err := atomicfile.Create(filepath.Join(dir, n), 0o666)
+		require.Error(t, err, n)
+		if want != nil {
+			require.ErrorIs(t, err, want)
+		}
+	}
+	_, err = atomicfile.Create("", 0o666)
+	require.ErrorIs(t, err, fs.ErrInvalid)
+	require.Equal(t, before, names(t, dir))
 }

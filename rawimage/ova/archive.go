@@ -168,6 +168,8 @@ func (e *ChoiceError) Error() string {
 		return fmt.Sprintf("ova: no single member %q among %s", e.Want, list)
 	case len(e.Members) == 0:
 		return "ova: the archive is empty"
+	case len(disks(e.Members)) == 0:
+		return "ova: no member has the name of a disk (.vmdk, .raw, .img, .qcow2, .vhd, .vhdx, .vdi) among " + list
 	}
 	return "ova: the disk has to be chosen among " + list
 }
