@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/bitmap"
-	"github.com/fastimage/fastimage/rawimage/anyimage"
 )
 
 // bitmapReport is what bitmap --json prints. The names are stable.
@@ -31,6 +30,7 @@ func (a *app) bitmapCmd() *cobra.Command {
 	var force, asJSON bool
 	var layoutText string
 	var flags sourceFlags
+	var bucket bucketFlags
 	cmd := &cobra.Command{
 		Use:   "bitmap [flags] IMAGE [OUT.mf]",
 		Short: "write the bitmap (.mf) that a RAW image needs beside it",
@@ -64,10 +64,11 @@ image called infer is given as ./infer.`,
 			if err != nil {
 				return err
 			}
-			return a.writeBitmap(cmd.Context(), args[0], out, &flags, layout, force, asJSON)
+			return a.writeBitmap(cmd.Context(), args[0], out, &flags, &bucket, layout, force, asJSON)
 		},
 	}
 	flags.add(cmd)
+	bucket.add(a, cmd)
 	cmd.AddCommand(a.inferCmd())
 	topic(cmd, topicOutput, func(fl *pflag.FlagSet) {
 		fl.StringVar(&layoutText, "layout", bitmap.DefaultLayout().String(), "layout of the file; the default is an assumption")
@@ -111,13 +112,17 @@ func (a *app) scan(ctx context.Context, src *source, block int64) (bm *bitmap.Bi
 		bm, err = bitmap.Scan(ctx, src.Disk, src.Size(), opts...)
 	} else {
 		// One worker: more would send the stream back and forth.
-		bm, err = bitmap.Scan(ctx, src.Forward.(*anyimage.Stream), src.Size(), append(opts, bitmap.WithWorkers(1))...)
+		packed, perr := src.packed()
+		if perr != nil {
+			return nil, perr
+		}
+		bm, err = bitmap.Scan(ctx, packed, src.Size(), append(opts, bitmap.WithWorkers(1))...)
 	}
 	return bm, src.unchanged(err)
 }
 
-func (a *app) writeBitmap(ctx context.Context, from, to string, flags *sourceFlags, layout bitmap.Layout, force, asJSON bool) error {
-	src, err := a.open(ctx, from, flags)
+func (a *app) writeBitmap(ctx context.Context, from, to string, flags *sourceFlags, bucket *bucketFlags, layout bitmap.Layout, force, asJSON bool) error {
+	src, err := a.openAny(ctx, from, flags, bucket)
 	if err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func TestCreateAndImages(t *testing.T) {
 	for _, args := range [][]string{{"images"}, {"images", "--name", "made"}} {
 		r = fastimage(t, env, args...)
 		require.Zero(t, r.code, r.stderr)
-		require.Regexp(t, `^ID +STATUS +MIN DISK +CREATED +NAME\n`+srv.Images()[0].ID+`  active  10GiB     \d{4}-\d\d-\d\dT\S+  made\n$`, r.stdout)
+		require.Regexp(t, `^ID +STATUS +DISK +CREATED +NAME\n`+srv.Images()[0].ID+`  active  10GiB  \d{4}-\d\d-\d\d \d\d:\d\d  made\n$`, r.stdout)
 	}
 	r = fastimage(t, env, "images", "--name", "none")
 	require.Zero(t, r.code, r.stderr)

@@ -10,7 +10,7 @@ import (
 // fileArguments says how many arguments of a command are files. What follows
 // them, or is the only argument of create and uploads, is an object.
 var fileArguments = map[string]int{
-	"import": 1000, "convert": 2, "info": 1, "verify": 1, "optimize": 2, "bitmap": 2, "infer": 2, "upload": 1,
+	"import": 1000, "convert": 2, "info": 1, "check": 1, "verify": 1, "optimize": 2, "bitmap": 2, "infer": 2, "upload": 1,
 }
 
 var objectArgument = []string{"create", "upload", "list", "abort"}

@@ -20,6 +20,7 @@ import (
 // convertFlags are those of convert.
 type convertFlags struct {
 	source sourceFlags
+	bucket bucketFlags
 	to     rawimage.Format
 	level  zvhd2.Level
 	force  bool
@@ -79,6 +80,7 @@ where a container was unpacked, uuid for RAW.`,
 		levelFlag(fl, &f.level, zvhd2.LevelDefault, "compression of ZVHD2")
 		jsonFlag(fl, &f.asJSON)
 	})
+	f.bucket.add(a, cmd)
 	return cmd
 }
 
@@ -89,7 +91,7 @@ func (a *app) convert(ctx context.Context, from, to string, f *convertFlags) err
 	if _, err := a.checkOutput(to, from, f.force); err != nil {
 		return err
 	}
-	src, err := a.open(ctx, from, &f.source)
+	src, err := a.openAny(ctx, from, &f.source, &f.bucket)
 	if err != nil {
 		return err
 	}

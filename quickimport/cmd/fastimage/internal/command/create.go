@@ -33,18 +33,18 @@ With --json it prints the object that 'fastimage import --json' prints.`,
 			}
 			ctx, cancel := follow.context(cmd.Context())
 			defer cancel()
-			show := a.progress()
-			defer show.finish()
+			w := &watch{open: a.progress}
+			defer w.finish()
 			client, err := cloud.client(a, of...)
 			if err != nil {
 				return err
 			}
-			res, err := client.Create(ctx, img, append(follow.options(), events(show))...)
-			show.finish()
+			res, err := client.Create(ctx, img, append(follow.options(), w.option())...)
+			w.finish()
 			if err != nil {
 				return a.afterTimeout(ctx, optionError(err))
 			}
-			return a.report(res, follow.json, false)
+			return a.report(res, follow.json, false, !w.seen.Load())
 		},
 	}
 	image.add(a, cmd)

@@ -60,12 +60,19 @@ type problem struct {
 	Value  string `json:"value"`
 	Rule   string `json:"rule"` // what is wrong with it
 	Advice string `json:"advice"`
-	Code   string `json:"code"` // of the service, "" if it has none
+	Code   string `json:"code"`           // of the service, "" if it has none
+	Line   int    `json:"line,omitempty"` // of a manifest, whose name is Field
 }
 
 // diagnose explains why cmd failed.
 func diagnose(cmd *cobra.Command, err error) diagnosis {
 	d := diagnosis{Message: message(err), Advice: advice(cmd, err), Code: code(err), Status: status(err), Problems: []problem{}}
+	if e, ok := errors.AsType[*manifestError](err); ok {
+		for _, p := range e.problems {
+			d.Problems = append(d.Problems, problem{Field: e.file, Rule: p.Text, Line: p.Line})
+		}
+		return d
+	}
 	refused, ok := errors.AsType[*quickimport.ValidationError](err)
 	if !ok {
 		return d
@@ -73,11 +80,7 @@ func diagnose(cmd *cobra.Command, err error) diagnosis {
 	for _, p := range refused.Problems {
 		d.Problems = append(d.Problems, explain(cmd, p))
 	}
-	found := fmt.Sprintf("%d problems", len(d.Problems))
-	if len(d.Problems) == 1 {
-		found = "1 problem"
-	}
-	d.Message, d.Advice = found+" found; nothing was uploaded", ""
+	d.Message, d.Advice = plural(len(d.Problems), "problem")+" found; nothing was uploaded", ""
 	return d
 }
 
@@ -103,6 +106,9 @@ func explain(cmd *cobra.Command, p quickimport.Problem) problem {
 
 // String is a problem as a line.
 func (p problem) String() string {
+	if p.Line > 0 {
+		return fmt.Sprintf("%s:%d: %s", p.Field, p.Line, p.Rule)
+	}
 	s := cmp.Or(p.Flag, p.Field)
 	if p.Value != "" {
 		s += fmt.Sprintf(" %q", p.Value)
@@ -120,6 +126,9 @@ func (p problem) String() string {
 // fail prints why cmd failed and returns the exit status: a line for each
 // problem, or one JSON object on the last line.
 func (a *app) fail(cmd *cobra.Command, args []string, err error) int {
+	if e, ok := errors.AsType[*exitError](err); ok && e.err == nil && !a.interrupted {
+		return e.status
+	}
 	d := diagnose(cmd, err)
 	if a.interrupted {
 		d.Status = exitInterrupted
@@ -136,12 +145,16 @@ func (a *app) fail(cmd *cobra.Command, args []string, err error) int {
 	for _, p := range d.Problems {
 		fmt.Fprintf(a.stderr, "%s %s\n", name, oneLine(p.String()))
 	}
-	text := d.Message
-	if d.Advice != "" {
-		text = strings.TrimRight(text, ".; ") + "; " + d.Advice
-	}
-	fmt.Fprintf(a.stderr, "%s %s\n", name, oneLine(text))
+	fmt.Fprintf(a.stderr, "%s %s\n", name, oneLine(d.text()))
 	return d.Status
+}
+
+// text is the message with the advice.
+func (d *diagnosis) text() string {
+	if d.Advice == "" {
+		return d.Message
+	}
+	return strings.TrimRight(d.Message, ".; ") + "; " + d.Advice
 }
 
 // wantsJSON reports whether errors are to be JSON. The flags of a command line
@@ -163,8 +176,14 @@ func wantsJSON(cmd *cobra.Command, args []string) bool {
 
 // status is the exit status for an error.
 func status(err error) int {
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.status
+	}
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
+	}
+	if _, ok := errors.AsType[*manifestError](err); ok {
+		return exitRefused
 	}
 	if errors.Is(err, quickimport.ErrValidation) {
 		return exitRefused

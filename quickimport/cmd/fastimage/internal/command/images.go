@@ -38,6 +38,14 @@ func (e imageEntry) created() string {
 	return e.Created.Format(time.RFC3339)
 }
 
+// minute is a time in a table, "" if it is unknown.
+func minute(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format("2006-01-02 15:04")
+}
+
 func (e imageEntry) minDisk() string { return strconv.Itoa(e.MinDisk) + "GiB" }
 
 const imageFieldsHelp = `id, name, status, min_disk (in GiB), created, origin (the object that the image
@@ -100,9 +108,9 @@ func (a *app) printImages(found []imageEntry, asJSON bool) error {
 	}
 	var rows [][]string
 	for _, e := range found {
-		rows = append(rows, []string{e.ID, e.Status, e.minDisk(), e.created(), e.Name})
+		rows = append(rows, []string{e.ID, e.Status, e.minDisk(), minute(e.Created), e.Name})
 	}
-	return a.printTable([]string{"ID", "STATUS", "MIN DISK", "CREATED", "NAME"}, rows)
+	return a.printTable([]string{"ID", "STATUS", "DISK", "CREATED", "NAME"}, rows)
 }
 
 func (a *app) imagesShowCmd() *cobra.Command {

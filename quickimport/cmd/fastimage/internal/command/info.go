@@ -82,23 +82,10 @@ firmware_source, hints and problems.`,
 }
 
 func (a *app) describe(ctx context.Context, bucket *bucketFlags, name string, flags *sourceFlags) (*info, error) {
-	if strings.HasPrefix(name, obsScheme) {
-		object, n, err := bucket.openContainer(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		defer object.Close()
-		if err := foreign(object, n, name); err != nil {
-			return nil, err
-		}
-		zr, err := zvhd2.NewReader(object, n)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		defer zr.Close()
-		return describeContainer(zr), nil
+	if name == "-" {
+		return nil, usagef("standard input is not seekable; give a file name")
 	}
-	src, err := a.open(ctx, name, flags)
+	src, err := a.openAny(ctx, name, flags, bucket)
 	if err != nil {
 		return nil, err
 	}
@@ -108,12 +95,13 @@ func (a *app) describe(ctx context.Context, bucket *bucketFlags, name string, fl
 		in, err := describeDisk(ctx, src.Disk)
 		return in, src.unchanged(err)
 	case src.Forward != nil:
-		in, err := describePacked(ctx, src.Forward.(*anyimage.Stream))
+		packed, err := src.packed()
+		if err != nil {
+			return nil, err
+		}
+		in, err := describePacked(ctx, packed)
 		return in, src.unchanged(err)
 	case src.Sequence != nil:
-		if name == "-" {
-			return nil, usagef("standard input is not seekable; give a file name")
-		}
 		return nil, advisef("convert it to RAW first", "%s is ZVHD, which has no tables that describe it", name)
 	}
 	return describeContainer(src.Container), nil

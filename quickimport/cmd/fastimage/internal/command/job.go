@@ -34,16 +34,16 @@ addition_error_code, addition_error_msg).`,
 			if timeout < 0 {
 				return usagef("--timeout %s: want a duration such as 30m", timeout)
 			}
-			show := a.progress()
-			defer show.finish()
+			w := &watch{open: a.progress}
+			defer w.finish()
 			client, err := cloud.client(a)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := (&followFlags{timeout: timeout}).context(cmd.Context())
 			defer cancel()
-			job, err := findJob(ctx, client, args[0], wait, events(show))
-			show.finish()
+			job, err := findJob(ctx, client, args[0], wait, w.option())
+			w.finish()
 			if job != nil {
 				if perr := a.printJob(job, asJSON); perr != nil {
 					return perr

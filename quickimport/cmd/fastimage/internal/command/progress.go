@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -44,18 +45,7 @@ type display interface {
 // progress makes the display that --progress asks for: by default bars on a
 // terminal and lines elsewhere.
 func (a *app) progress() display {
-	how := a.progressMode
-	if a.quiet {
-		how = progressNone
-	}
-	if how == progressAuto {
-		how = progressPlain
-		// A dumb terminal cannot go back to a line, which a bar does.
-		if isTerminal(a.stderr) && a.getenv("TERM") != "dumb" {
-			how = progressBar
-		}
-	}
-	switch how {
+	switch a.progressKind() {
 	case progressNone:
 		return nothing{}
 	case progressBar:
@@ -64,19 +54,42 @@ func (a *app) progress() display {
 	return newLines(a.stderr, a.progressEvery, time.Now)
 }
 
-// events passes a client's progress on to a display. Encoding and sending run
-// side by side; how large the object becomes is estimated from what has been
-// encoded.
-func events(show display) quickimport.ImportOption {
-	return quickimport.WithProgress(func(e quickimport.Event) {
-		phase := string(e.Phase)
-		if e.Phase != quickimport.PhaseUpload || e.Object == 0 {
-			show.show(step{phase: phase, done: e.Done, total: e.Total, skipped: e.Skipped, sent: e.Sent, retries: e.Retries, percent: e.Percent})
-			return
-		}
-		show.show(step{phase: "convert", done: e.Done, total: e.Total, skipped: e.Skipped})
-		show.show(objectStep(e))
-	})
+// watch passes the events of an import on to a display, which is opened by the
+// first. An import that finished earlier has none.
+type watch struct {
+	open func() display
+	seen atomic.Bool // there was an event
+
+	mu   sync.Mutex // guards show
+	show display
+}
+
+func (w *watch) option() quickimport.ImportOption { return quickimport.WithProgress(w.on) }
+
+func (w *watch) on(e quickimport.Event) {
+	w.seen.Store(true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.show == nil {
+		w.show = w.open()
+	}
+	// Encoding and sending run side by side; how large the object becomes is
+	// estimated from what has been encoded.
+	if e.Phase != quickimport.PhaseUpload || e.Object == 0 {
+		w.show.show(step{phase: string(e.Phase), done: e.Done, total: e.Total, skipped: e.Skipped, sent: e.Sent, retries: e.Retries, percent: e.Percent})
+		return
+	}
+	w.show.show(step{phase: "convert", done: e.Done, total: e.Total, skipped: e.Skipped})
+	w.show.show(objectStep(e))
+}
+
+func (w *watch) finish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.show == nil {
+		w.show = nothing{} // what comes late is not shown
+	}
+	w.show.finish()
 }
 
 // objectStep is how much of the object is in the bucket, whoever sent it.
@@ -87,6 +100,20 @@ func objectStep(e quickimport.Event) step {
 		size = max(size, int64(float64(size)/float64(e.Done)*float64(e.Total)))
 	}
 	return step{phase: string(e.Phase), done: there, total: size, retries: e.Retries}
+}
+
+// progressKind is how progress is shown: auto is one of the others here.
+func (a *app) progressKind() string {
+	switch {
+	case a.quiet:
+		return progressNone
+	case a.progressMode != progressAuto:
+		return a.progressMode
+	// A dumb terminal cannot go back to a line, which a bar does.
+	case isTerminal(a.stderr) && a.getenv("TERM") != "dumb":
+		return progressBar
+	}
+	return progressPlain
 }
 
 type nothing struct{}
@@ -308,7 +335,7 @@ func (b *bars) finish() {
 		if s, _ := pb.step(); s.share() >= 100 {
 			pb.bar.SetTotal(-1, true)
 		} else {
-			pb.bar.Abort(false)
+			pb.bar.Abort(true) // half a bar would stay on the screen
 		}
 	}
 	b.p.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -55,23 +56,57 @@ func (f *sourceFlags) options() ([]anyimage.Option, error) {
 	return opts, nil
 }
 
-// open opens name by its content or as the flags say. A disk that is shorter than
-// its own partition table says is refused: the cloud would make an image of it
-// that does not start.
-func (a *app) open(ctx context.Context, name string, flags *sourceFlags) (*source, error) {
+// sourceOf returns the source that a name on the command line means: a URL
+// (http, https, nbd, nbd+unix, obs), "-" for standard input, or a file.
+func (a *app) sourceOf(ctx context.Context, name string, flags *sourceFlags, bucket *bucketFlags) (quickimport.Source, error) {
+	scheme, _, isURL := strings.Cut(name, "://")
+	switch {
+	case name == "-":
+		return quickimport.Stream(interruptible(ctx, a.stdin), flags.size, quickimport.SourceInfo{Name: "standard input"}), nil
+	case !isURL:
+		return quickimport.File(name), nil
+	}
+	switch scheme {
+	case "http", "https":
+		return quickimport.HTTP(name), nil
+	case "nbd", "nbd+unix", "nbds":
+		return quickimport.NBD(name, ""), nil
+	case "obs":
+		b, key, err := parseObject(name, true)
+		if err != nil {
+			return nil, err
+		}
+		client, err := bucket.client()
+		if err != nil {
+			return nil, err
+		}
+		return quickimport.Object(client, b, key), nil
+	}
+	return nil, usagef("%q: want a file, or a URL with http, https, nbd, nbd+unix or obs%s", name, didYouMean(scheme, []string{"http", "https", "nbd", "nbd+unix", "obs"}))
+}
+
+// openAny opens name by its content or as the flags say. A disk that is shorter
+// than its own partition table says is refused: the cloud would make an image of
+// it that does not boot.
+func (a *app) openAny(ctx context.Context, name string, flags *sourceFlags, bucket *bucketFlags) (*source, error) {
 	opts, err := flags.options()
 	if err != nil {
 		return nil, err
 	}
-	if name == "-" {
-		return a.openStdin(ctx)
+	src, err := a.sourceOf(ctx, name, flags, bucket)
+	if err != nil {
+		return nil, err
 	}
 	// A compressed image may have to be read to its end to find its size.
 	show := a.progress()
 	defer show.finish()
-	return openSource(ctx, quickimport.File(name), append(opts, anyimage.WithProgress(func(p anyimage.Progress) {
+	s, err := openSource(ctx, src, append(opts, anyimage.WithProgress(func(p anyimage.Progress) {
 		show.show(step{phase: "count", done: p.Done, total: p.Total})
 	}))...)
+	if errors.Is(err, quickimport.ErrSizeRequired) {
+		return nil, usagef("standard input is not seekable: give the size of the disk with --size, or a file name")
+	}
+	return s, err
 }
 
 func openSource(ctx context.Context, src quickimport.Source, opts ...anyimage.Option) (*source, error) {
@@ -89,14 +124,13 @@ func openSource(ctx context.Context, src quickimport.Source, opts ...anyimage.Op
 	return &source{c}, nil
 }
 
-// openStdin opens a container on standard input: of all that is read, only it can
-// be read in order and has the size of its disk.
-func (a *app) openStdin(ctx context.Context) (*source, error) {
-	s, err := openSource(ctx, quickimport.Stream(interruptible(ctx, a.stdin), 0, quickimport.SourceInfo{Name: "standard input"}))
-	if errors.Is(err, quickimport.ErrSizeRequired) || errors.Is(err, anyimage.ErrUnsupported) || errors.Is(err, rawimage.ErrEmpty) {
-		return nil, usagef("only ZVHD2 and ZVHD can be read from standard input, which is not seekable; give a file name")
+// packed returns a compressed disk, which can be read again from its start. A
+// stream cannot.
+func (s *source) packed() (*anyimage.Stream, error) {
+	if p, ok := s.Forward.(*anyimage.Stream); ok {
+		return p, nil
 	}
-	return s, err
+	return nil, usagef("%s is not seekable; give a file name", s.Name())
 }
 
 // isContainer reports whether the source is ZVHD2 or ZVHD already.

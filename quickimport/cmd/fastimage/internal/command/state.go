@@ -171,9 +171,9 @@ func (a *app) printStates(all []*stateEntry, asJSON bool) error {
 	}
 	var rows [][]string
 	for _, e := range all {
-		rows = append(rows, []string{e.ID, e.Kind, e.Stage, e.Changed.Format(time.RFC3339), e.Name, e.Target})
+		rows = append(rows, []string{e.ID, e.Kind, e.Stage, minute(e.Changed), e.Target})
 	}
-	return a.printTable([]string{"ID", "KIND", "STAGE", "CHANGED", "NAME", "TARGET"}, rows)
+	return a.printTable([]string{"ID", "KIND", "STAGE", "CHANGED", "TARGET"}, rows)
 }
 
 func (a *app) statePruneCmd() *cobra.Command {

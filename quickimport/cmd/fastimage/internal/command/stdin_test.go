@@ -39,10 +39,10 @@ func TestConvertStandardInput(t *testing.T) {
 	require.True(t, bytes.Equal(want, got))
 
 	r = piped(t, nil, bytes.NewReader(packed[:5000]), "convert", "-", filepath.Join(dir, "cut.raw"))
-	requireError(t, r, exitFailed, "cut short")
+	requireError(t, r, exitFailed, "download the file again")
 	r = piped(t, nil, bytes.NewReader(want), "convert", "-", filepath.Join(dir, "raw.zvhd2"))
-	requireError(t, r, exitUsage, "give a file name")
-	requireError(t, piped(t, nil, bytes.NewReader(nil), "convert", "-", filepath.Join(dir, "none.raw")), exitUsage, "give a file name")
+	requireError(t, r, exitUsage, "--size")
+	requireError(t, piped(t, nil, bytes.NewReader(nil), "convert", "-", filepath.Join(dir, "none.raw")), exitFailed, "empty")
 	left, err := filepath.Glob(filepath.Join(dir, "*"))
 	require.NoError(t, err)
 	require.Equal(t, []string{container, out}, left)

@@ -30,29 +30,71 @@ func (f *listFlags) asJSON() bool { return f.json || f.output == outputJSON }
 // printTable prints rows below a header, in columns. What a cell holds is shown
 // on one line; an empty one as "-".
 func (a *app) printTable(header []string, rows [][]string) error {
+	if err := a.tableTo(a.stdout, header, rows); err != nil {
+		return fmt.Errorf("standard output: %w", err)
+	}
+	return nil
+}
+
+func (a *app) tableTo(out io.Writer, header []string, rows [][]string) error {
 	width := make([]int, len(header))
 	for _, row := range append([][]string{header}, rows...) {
 		for i, cell := range row {
 			width[i] = max(width[i], len([]rune(shown(cell))))
 		}
 	}
+	last := len(header) - 1
+	if isTerminal(out) {
+		rest := a.columns(out)
+		for _, w := range width[:last] {
+			rest -= w + 2
+		}
+		if rest < min(width[last], leastLast) {
+			return a.blocksTo(out, header, rows)
+		}
+		width[last] = min(width[last], rest)
+	}
 	line := func(row []string) string {
 		var b strings.Builder
-		for i, cell := range row {
-			if i == len(row)-1 {
-				b.WriteString(shown(cell))
-				break
-			}
+		for i, cell := range row[:last] {
 			fmt.Fprintf(&b, "%-*s  ", width[i], shown(cell))
 		}
-		return b.String()
+		return b.String() + cut(shown(row[last]), width[last])
 	}
 	var b strings.Builder
-	b.WriteString(a.painter(a.stdout)(bold, line(header)) + "\n")
+	b.WriteString(a.painter(out)(bold, line(header)) + "\n")
 	for _, row := range rows {
 		b.WriteString(line(row) + "\n")
 	}
-	return a.print(b.String())
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// leastLast is the least room for the last column of a table, which is cut on a
+// narrow terminal.
+const leastLast = 8
+
+// blocksTo prints each row as a block of lines, for terminals that are too narrow
+// for the table.
+func (a *app) blocksTo(out io.Writer, header []string, rows [][]string) error {
+	var b strings.Builder
+	for _, row := range rows {
+		for i, cell := range row {
+			fmt.Fprintf(&b, "%-8s %s\n", strings.ToLower(header[i]), shown(cell))
+		}
+		b.WriteString("\n")
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// cut shortens text to width characters.
+func cut(text string, width int) string {
+	r := []rune(text)
+	if len(r) <= width {
+		return text
+	}
+	return string(r[:width-1]) + "…"
 }
 
 func shown(cell string) string {

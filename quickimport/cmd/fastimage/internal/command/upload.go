@@ -315,7 +315,7 @@ func (a *app) printUploads(found []uploader.Upload, asJSON bool) error {
 	}
 	var rows [][]string
 	for _, u := range rep.Uploads {
-		rows = append(rows, []string{u.UploadID, u.Initiated.Format(time.RFC3339), obsScheme + u.Bucket + "/" + u.Key})
+		rows = append(rows, []string{u.UploadID, minute(u.Initiated), obsScheme + u.Bucket + "/" + u.Key})
 	}
 	return a.printTable([]string{"ID", "STARTED", "TARGET"}, rows)
 }
