@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fastimage/fastimage/internal/pkgerr"
 	"github.com/fastimage/fastimage/rawimage/guest"
 )
 
@@ -116,6 +117,14 @@ func (e *exitError) Error() string {
 		return fmt.Sprintf("exit status %d", e.status)
 	}
 	return e.err.Error()
+}
+
+// Text is the message without advice.
+func (e *exitError) Text() string {
+	if e.err == nil {
+		return e.Error()
+	}
+	return pkgerr.Text(e.err)
 }
 
 func (e *exitError) Unwrap() error { return e.err }

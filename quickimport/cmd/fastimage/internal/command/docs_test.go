@@ -97,6 +97,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "<time>"},
 	{regexp.MustCompile(`\b\d+\.\d+ ?s\b`), "<seconds>"},
 	{regexp.MustCompile(`, [0-9.]+[KMG]?i?B/s`), ""},
+	{regexp.MustCompile(` at [0-9.]+[KMG]?i?B/s \(disk at [0-9.]+[KMG]?i?B/s\)`), ""},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:<port>"},
 	{regexp.MustCompile(`\(devel\)|v\d+\.\d+\.\d+\S*|go1\.\S+|\((linux|darwin)/\S+`), "<version>"},
 }
@@ -198,7 +199,7 @@ cd stock
 ln -s ../testdata .
 fastimage convert -q testdata/disk.raw disk.zvhd2
 for f in web.zvhd2 cut.zvhd2 old.zvhd2 in.zvhd2; do cp disk.zvhd2 $f; done
-for f in web.qcow2 debian.qcow2 data.raw disk.raw other.raw appliance.ova; do cp testdata/disk.raw $f; done
+for f in a.qcow2 b.vmdk web.qcow2 debian.qcow2 data.raw disk.raw other.raw appliance.ova; do cp testdata/disk.raw $f; done
 gzip -c disk.raw > disk.raw.xz # the content decides, not the name
 fastimage bitmap -q disk.raw vendor.mf
 fastimage upload -q --region cn-north-4 disk.zvhd2 obs://images/web.zvhd2

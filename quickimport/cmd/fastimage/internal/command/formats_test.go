@@ -174,7 +174,7 @@ func TestConvertOVA(t *testing.T) {
 	requireConverts(t, two, "ova", want, "--member", "b.vmdk")
 	out := filepath.Join(t.TempDir(), "out.zvhd2")
 	requireError(t, fastimage(t, nil, "convert", two, out), exitFailed, "a.vmdk", "b.vmdk", "--member")
-	requireError(t, fastimage(t, nil, "convert", ova("none.ova", "vm.ovf"), out), exitFailed, ".vmdk")
+	requireError(t, fastimage(t, nil, "convert", ova("none.ova", "vm.ovf"), out), exitFailed, "vm.ovf")
 	requireNothing(t, out)
 }
 

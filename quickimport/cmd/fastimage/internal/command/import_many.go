@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -17,7 +16,7 @@ import (
 	"github.com/fastimage/fastimage/quickimport/cmd/fastimage/internal/manifest"
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/anyimage"
-	"github.com/fastimage/fastimage/rawimage/vmdk"
+	"github.com/fastimage/fastimage/rawimage/ova"
 )
 
 // order is one image of a run that imports several.
@@ -277,11 +276,11 @@ func (a *app) diskOrders(name string, f *importFlags, bucket string) ([]*order, 
 		return nil, err
 	}
 	defer file.Close()
-	members, err := vmdk.Members(file, size)
+	archive, err := ova.New(file, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	members = slices.DeleteFunc(members, func(m vmdk.Member) bool { return !strings.EqualFold(filepath.Ext(m.Name), ".vmdk") })
+	members := archive.Disks()
 	if len(members) == 0 {
 		return nil, advisef("list it with 'tar -tf'", "%s holds no disk", name)
 	}
