@@ -46,7 +46,9 @@ func (e *exam) checkInitramfsRoot(f *Finding) error {
 		f.found(StatusFail, Evidence{Path: where, Text: "has no lvm"}, e.rebuildFor("lvm2", "lvm"),
 			"the initramfs cannot assemble volume group %s, which the root file system is on", e.root.Group.Name)
 	}
-	if e.root.Array != nil && e.root.Array.Version != "0.90" && !c.HasCommand("mdadm") {
+	// The kernel itself assembles only old metadata, and only with a driver built in.
+	self := e.root.Array != nil && e.root.Array.Version == "0.90" && k.builtin["raid1"]
+	if e.root.Array != nil && !self && !c.HasCommand("mdadm") {
 		f.found(StatusFail, Evidence{Path: where, Text: "has no mdadm"}, e.rebuildFor("mdadm", "mdraid"),
 			"the initramfs cannot assemble %s, which the root file system is on", e.root.Name)
 	}

@@ -51,7 +51,7 @@ func Read(r io.Reader, version string, keep func(name string) bool) (*Content, e
 	s := &scanner{version: version, keep: keep, content: &Content{
 		Files: map[string]bool{}, Modules: map[string]string{}, Kept: map[string][]byte{},
 	}}
-	err := s.archives(bufio.NewReaderSize(r, 1<<20), 0)
+	err := s.archives(bufio.NewReaderSize(&source{r, s}, 1<<20), 0)
 	s.content.Bytes = s.bytes
 	if err != nil && len(s.content.Files) == 0 {
 		return nil, err
@@ -59,8 +59,23 @@ func Read(r io.Reader, version string, keep func(name string) bool) (*Content, e
 	return s.content, err
 }
 
+// source notes errors of reading, which must not pass for the end of an archive.
+type source struct {
+	r io.Reader
+	s *scanner
+}
+
+func (r *source) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF {
+		r.s.failed = true
+	}
+	return n, err
+}
+
 type scanner struct {
 	version string
+	failed  bool // reading failed
 	keep    func(string) bool
 	content *Content
 	bytes   int64
@@ -70,9 +85,12 @@ type scanner struct {
 // archives reads archives up to the end of the stream.
 func (s *scanner) archives(r *bufio.Reader, layer int) error {
 	for n := 0; ; n++ {
-		if err := skipZeros(r); err == io.EOF {
+		// Decompressors complain of zeros after what is compressed; the kernel does not.
+		err := skipZeros(r)
+		if err == io.EOF || err != nil && layer > 0 && n > 0 && !s.failed && !errors.Is(err, vfs.ErrTooLarge) {
 			return nil
-		} else if err != nil {
+		}
+		if err != nil {
 			return err
 		}
 		head, err := r.Peek(6)
@@ -224,8 +242,7 @@ func (s *scanner) file(r *bufio.Reader, name string, mode, size int64) error {
 	} else {
 		size += pad(size)
 	}
-	if n, err := r.Discard(int(size)); err != nil {
-		_ = n
+	if _, err := r.Discard(int(size)); err != nil {
 		return short(err)
 	}
 	return nil
