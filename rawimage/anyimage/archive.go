@@ -51,10 +51,18 @@ func openOVA(d *Disk, src *rawimage.Image, o *options) (io.ReaderAt, int64, erro
 // and its small members, with the manifest. It reads them once from start to end,
 // at the same time as others read the disk, and is ended by ctx. A mismatch is a
 // *[FormatError] of kind rawimage.ErrDamaged. An image without digests is not
-// read.
+// read. CheckUnchanged includes it: whoever calls Verify while the disk is being
+// read saves the time there.
 func (d *Disk) Verify(ctx context.Context) error {
 	if d.archive == nil {
 		return nil
 	}
-	return d.archive.Verify(ctx, d.member)
+	d.verifying.Lock()
+	defer d.verifying.Unlock()
+	if d.verified {
+		return nil
+	}
+	err := d.archive.Verify(ctx, d.member)
+	d.verified = err == nil
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/disk"
@@ -25,6 +26,9 @@ type Disk struct {
 
 	archive *ova.Archive // nil outside of an OVA
 	member  ova.Member   // the disk in the archive
+
+	verifying sync.Mutex // guards verified, and is held while the digests are compared
+	verified  bool
 
 	facts    []Fact
 	warnings []Warning
@@ -186,7 +190,8 @@ func (d *Disk) Inspect(ctx context.Context) (*disk.Info, error) {
 	return info, err
 }
 
-// CheckUnchanged is [rawimage.Image.CheckUnchanged] for all files of the image.
+// CheckUnchanged is [rawimage.Image.CheckUnchanged] for all files of the image,
+// and then Verify.
 func (d *Disk) CheckUnchanged() error {
 	if err := d.file.CheckUnchanged(); err != nil {
 		return err
@@ -196,7 +201,7 @@ func (d *Disk) CheckUnchanged() error {
 			return err
 		}
 	}
-	return nil
+	return d.Verify(context.Background())
 }
 
 // Close closes what Open has opened.

@@ -237,6 +237,7 @@ func TestVerifyOVA(t *testing.T) {
 		err = d.Verify(t.Context())
 		if sum == [32]byte{} {
 			require.ErrorIs(t, err, rawimage.ErrDamaged)
+			require.ErrorIs(t, d.CheckUnchanged(), rawimage.ErrDamaged)
 		} else {
 			require.NoError(t, err)
 		}
@@ -245,4 +246,65 @@ func TestVerifyOVA(t *testing.T) {
 	d, err := anyimage.New(bytes.NewReader(b), int64(len(b)))
 	require.NoError(t, err)
 	require.Equal(t, anyimage.WarnNoManifest, d.Warnings()[0].Code)
+}
+
+// A few bytes that claim a huge disk are refused, whatever the format.
+func TestMaxSize(t *testing.T) {
+	t.Parallel()
+	huge := []byte("# Disk DescriptorFile\nversion=1\nparentCID=ffffffff\ncreateType=\"custom\"\nRW 8796093022208 ZERO\n")
+	_, err := anyimage.New(bytes.NewReader(huge), int64(len(huge)))
+	var se *anyimage.SizeError
+	require.ErrorAs(t, err, &se)
+	require.ErrorIs(t, err, anyimage.ErrSize)
+	require.True(t, se.Limit)
+	require.EqualValues(t, 4<<50, se.Got)
+	d, err := anyimage.New(bytes.NewReader(huge), int64(len(huge)), anyimage.WithMaxSize(1<<60))
+	require.NoError(t, err)
+	require.EqualValues(t, 4<<50, d.Size())
+	_, err = anyimage.New(zeros{}, 4<<50)
+	require.ErrorIs(t, err, anyimage.ErrSize)
+	for _, o := range []anyimage.Option{anyimage.WithMaxSize(0), anyimage.WithLongWindow(0), anyimage.WithTempDir(""), anyimage.WithVHDSize("x")} {
+		_, err = anyimage.New(zeros{}, 512, o)
+		require.Error(t, err)
+	}
+}
+
+// zeros is a source without end.
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
+
+// A part of a split VMDK is refused with the name of its descriptor, whether it
+// is sparse or flat.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	for _, subformat := range []string{"twoGbMaxExtentSparse", "twoGbMaxExtentFlat"} {
+		dir := t.TempDir()
+		qemutest.Img(t, dir, "create", "-q", "-f", "vmdk", "-o", "subformat="+subformat, "disk.vmdk", "5G")
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		parts := 0
+		for _, e := range entries {
+			d, err := anyimage.Open(filepath.Join(dir, e.Name()))
+			if e.Name() == "disk.vmdk" {
+				require.NoError(t, err)
+				require.NoError(t, d.Close())
+				continue
+			}
+			parts++
+			require.ErrorIs(t, err, rawimage.ErrMissingFile, e.Name())
+			require.ErrorIs(t, err, rawimage.ErrPart)
+			var re *rawimage.ReferenceError
+			require.ErrorAs(t, err, &re)
+			require.Equal(t, "disk.vmdk", re.Name)
+		}
+		require.Equal(t, 3, parts)
+	}
+	// The only extent of a monolithic disk is all of it.
+	dir := t.TempDir()
+	qemutest.Img(t, dir, "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", "disk.vmdk", "5M")
+	d, err := anyimage.Open(filepath.Join(dir, "disk-flat.vmdk"))
+	require.NoError(t, err)
+	require.Equal(t, rawimage.FormatRaw, d.Format())
+	require.NoError(t, d.Close())
 }
