@@ -14,7 +14,7 @@ func TestCompletion(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"import --level ":        "fastest default better best auto :4",
-		"convert --to ":          "zvhd2 raw :4",
+		"convert --to ":          "zvhd2 raw qcow2 :4",
 		"doctor --format ":       "zvhd2 raw :4",
 		"--progress ":            "auto bar plain none :4",
 		"info --source-format ":  "raw qcow2 vmdk ova vhd vhdx vdi :4",

@@ -14,17 +14,19 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fastimage/fastimage/rawimage"
+	"github.com/fastimage/fastimage/rawimage/qcow2"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
 // convertFlags are those of convert.
 type convertFlags struct {
-	source sourceFlags
-	bucket bucketFlags
-	to     rawimage.Format
-	level  zvhd2.Level
-	force  bool
-	asJSON bool
+	source      sourceFlags
+	bucket      bucketFlags
+	to          rawimage.Format
+	level       zvhd2.Level
+	compression qcow2.Compression
+	force       bool
+	asJSON      bool
 }
 
 // converted is what convert --json prints. The names are stable.
@@ -47,17 +49,19 @@ func (a *app) convertCmd() *cobra.Command {
 	var f convertFlags
 	cmd := &cobra.Command{
 		Use:   "convert [flags] IN OUT",
-		Short: "convert any disk image to ZVHD2 or RAW, ZVHD2 and ZVHD to RAW",
-		Long: `Convert writes a disk image as ZVHD2, or as RAW if OUT ends in .raw or .img, and
-a ZVHD2 or ZVHD file as RAW. The content of IN decides what it is: RAW, QCOW2,
-VMDK (with the files it names beside it), OVA, VHD, VHDX, VDI, or RAW compressed
-with gzip, xz or zstd. A RAW disk that looks like another format because its
-guest made it so needs --source-format raw.
+		Short: "convert any disk image to ZVHD2, RAW or QCOW2",
+		Long: `Convert writes the disk in IN as ZVHD2, RAW or QCOW2: by the extension of OUT
+(.zvhd2, .raw, .img, .qcow2), or by --to. IN is a file or a URL (http, https, nbd,
+obs), and its content decides what it is: RAW, QCOW2, VMDK (with the files it names
+beside it), OVA, VHD, VHDX, VDI, ZVHD2, ZVHD, or RAW compressed with gzip, xz, zstd
+or bzip2. A RAW disk that looks like another format because its guest made it so
+needs --source-format raw.
 
-The output appears under its name only when it is whole: until then it has a
-temporary name in the same directory, which is removed on failure. Zeros of a RAW
-output are left as holes. An output of - is standard output; an IN of - is a
-ZVHD2 or ZVHD file on standard input.
+The output appears under its name only when it is complete: until then it has a
+temporary name in the same directory, and is removed on failure. Zeros of a RAW
+output are left as holes. QCOW2 is version 3, which qemu reads since 1.1. An output
+of - is standard output; an IN of - is standard input, which may be ZVHD2, ZVHD, or
+RAW of a given --size.
 
 With --json it prints one object: source, source_format, output, format,
 disk_size, data_bytes, file_size, uuid, seconds, warnings. data_bytes is null
@@ -66,6 +70,7 @@ where a container was unpacked, uuid for RAW.`,
   fastimage convert debian.qcow2 debian.zvhd2
   fastimage convert --size 10GiB disk.raw.xz disk.zvhd2
   fastimage convert disk.zvhd2 disk.raw
+  fastimage convert --compression zstd disk.zvhd2 disk.qcow2
   fastimage convert appliance.ova - | ssh backup 'cat > disk.zvhd2'
   ssh backup 'cat disk.zvhd2' | fastimage convert - disk.raw`,
 		Args: argCount(2, 2),
@@ -75,7 +80,8 @@ where a container was unpacked, uuid for RAW.`,
 	}
 	f.source.add(cmd)
 	topic(cmd, topicOutput, func(fl *pflag.FlagSet) {
-		choiceFlag(fl, &f.to, "to", "", []string{"zvhd2", "raw"}, "what to write, whatever the name of the output: zvhd2 or raw")
+		choiceFlag(fl, &f.to, "to", "", []string{"zvhd2", "raw", "qcow2"}, "what to write, whatever the name of the output: zvhd2, raw or qcow2")
+		choiceFlag(fl, &f.compression, "compression", "none", []string{"none", "zlib", "zstd"}, "compression of QCOW2: none, zlib or zstd (which needs qemu 5.1 or later)")
 		fl.BoolVarP(&f.force, "force", "f", false, "overwrite the output")
 		levelFlag(fl, &f.level, zvhd2.LevelDefault, "compression of ZVHD2")
 		jsonFlag(fl, &f.asJSON)
@@ -114,6 +120,8 @@ func (a *app) convert(ctx context.Context, from, to string, f *convertFlags) err
 		show := a.progress()
 		defer show.finish()
 		switch {
+		case format == rawimage.FormatQCOW2:
+			return src.unchanged(src.encodeQCOW2(ctx, out, &res, f.compression, show))
 		case src.isContainer():
 			return src.decode(ctx, out, &res, containerProgress(show, "convert"))
 		case format == rawimage.FormatRaw:
@@ -146,7 +154,7 @@ func (a *app) printConverted(res *converted, asJSON bool) error {
 
 // outputNames are the extensions by which the format of an output is known.
 var outputNames = map[string]rawimage.Format{
-	".zvhd2": rawimage.FormatZVHD2, ".raw": rawimage.FormatRaw, ".img": rawimage.FormatRaw,
+	".zvhd2": rawimage.FormatZVHD2, ".raw": rawimage.FormatRaw, ".img": rawimage.FormatRaw, ".qcow2": rawimage.FormatQCOW2,
 }
 
 // target is the format to write: by --to, else by the name of the output. What
@@ -164,9 +172,11 @@ func (s *source) target(from, to string, want rawimage.Format) (rawimage.Format,
 	}
 	switch {
 	case format == "" && ext == "":
-		return "", usagef("the name %s does not say what to write; add .zvhd2 or .raw, or use --to", to)
+		return "", usagef("the name %s does not say what to write; add .zvhd2, .raw or .qcow2, or use --to", to)
 	case format == "":
-		return "", usagef("convert writes ZVHD2 and RAW, not %s; use an output such as disk.zvhd2 or disk.raw, or --to", ext)
+		return "", usagef("convert writes ZVHD2, RAW and QCOW2, not %s; use an output such as disk.zvhd2, disk.raw or disk.qcow2, or --to", ext)
+	case format == rawimage.FormatQCOW2 && to == "-":
+		return "", usagef("QCOW2 cannot be written to standard output: its tables are written last; give a file name")
 	case s.isContainer() && format == rawimage.FormatZVHD2:
 		return "", usagef("%s is %s already and can be converted to RAW; use an output such as disk.raw, or 'fastimage optimize'", from, string(s.Format()))
 	}
@@ -193,6 +203,31 @@ func (s *source) encode(ctx context.Context, out *output, res *converted, opts .
 	id := uuid.UUID(sum.UUID).String()
 	res.DiskSize, res.DataBytes, res.FileSize, res.UUID = sum.DiskSize, &sum.DataBytes, sum.FileSize, &id
 	res.detail = fmt.Sprintf(", data %s, file %s, %s", size(sum.DataBytes), size(sum.FileSize), "blocks: "+cmp.Or(sum.Levels.String(), "none"))
+	return nil
+}
+
+// encodeQCOW2 writes a disk as QCOW2 and describes the result.
+func (s *source) encodeQCOW2(ctx context.Context, out *output, res *converted, c qcow2.Compression, show display) error {
+	opts := []qcow2.EncodeOption{qcow2.WithCompression(c), qcow2.WithProgress(func(p qcow2.EncodeProgress) {
+		show.show(step{phase: "convert", done: p.Done, total: p.Total, skipped: p.Done - p.Data})
+	})}
+	var sum *qcow2.Summary
+	var err error
+	switch {
+	case s.Disk != nil:
+		sum, err = qcow2.Encode(ctx, out, s.Disk, s.Size(), opts...)
+	case s.Container != nil:
+		sum, err = qcow2.Encode(ctx, out, s.Container, s.Size(), opts...)
+	case s.Forward != nil:
+		sum, err = qcow2.EncodeStream(ctx, out, s.Forward, s.Size(), opts...)
+	default:
+		return advisef("convert it to RAW first", "%s is %s, which is read in the order of its blocks", s.Name(), s.Format())
+	}
+	if err != nil {
+		return err
+	}
+	res.DiskSize, res.DataBytes, res.FileSize = sum.DiskSize, &sum.DataBytes, sum.FileSize
+	res.detail = fmt.Sprintf(", data %s, file %s", size(sum.DataBytes), size(sum.FileSize))
 	return nil
 }
 

@@ -134,6 +134,35 @@ func requireConverts(t *testing.T, image, format, want string, flags ...string) 
 	requireSame(t, want, f)
 }
 
+// Whatever is read can be written as QCOW2, which qemu-img finds equal.
+func TestConvertToQCOW2(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	container := filepath.Join(dir, "disk.zvhd2")
+	require.Zero(t, fastimage(t, nil, "convert", "-q", disk, container).code)
+	packed := compressions["gzip"](t, copyOf(t, disk))
+	for i, args := range [][]string{{disk}, {container}, {packed}, {"--compression", "zlib", disk}, {"--compression", "zstd", container}} {
+		out := filepath.Join(dir, fmt.Sprintf("out%d.qcow2", i))
+		r := fastimage(t, nil, slices.Concat([]string{"convert"}, args, []string{out})...)
+		require.Zero(t, r.code, r.stderr)
+		qemutest.Tool(t, dir, "qemu-img", "check", "-f", "qcow2", out)
+		back := filepath.Join(dir, fmt.Sprintf("back%d.raw", i))
+		require.Zero(t, fastimage(t, nil, "convert", "-q", out, back).code)
+		f, err := os.Open(back)
+		require.NoError(t, err)
+		requireSame(t, disk, io.LimitReader(f, 64<<20))
+		require.NoError(t, f.Close())
+	}
+	requireError(t, fastimage(t, nil, "convert", "--to", "qcow2", disk, "-"), exitUsage, "standard output")
+	requireError(t, fastimage(t, nil, "convert", disk, filepath.Join(dir, "disk.foo")), exitUsage, ".foo", "--to")
+}
+
+func copyOf(t *testing.T, name string) string {
+	t.Helper()
+	_, paths := copies(t, filepath.Base(name))
+	return paths[0]
+}
+
 func requireSame(t *testing.T, want string, got io.Reader) {
 	t.Helper()
 	w, err := os.ReadFile(want)
@@ -300,7 +329,7 @@ func TestConvertRefused(t *testing.T) {
 	name := filepath.Join(dir, "disk.7z")
 	require.NoError(t, os.WriteFile(name, []byte("7z\xbc\xaf\x27\x1c and so on"), 0o600))
 	requireError(t, fastimage(t, nil, "convert", name, out), exitFailed, "7z x "+name)
-	for _, to := range []string{"disk.qcow2", "disk.vmdk", "disk.raw.gz"} {
+	for _, to := range []string{"disk.vhd", "disk.vmdk", "disk.raw.gz"} {
 		requireError(t, fastimage(t, nil, "convert", disk, filepath.Join(filepath.Dir(out), to)), exitUsage, "--to")
 	}
 	requireError(t, fastimage(t, nil, "convert", "--to", "vdi", disk, out), exitUsage, "--to")

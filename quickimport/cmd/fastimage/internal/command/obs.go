@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,7 +19,42 @@ const obsScheme = "obs://"
 // bucketFlags are those of the commands that work on a bucket alone.
 type bucketFlags struct {
 	keyFlags
+	transferFlags
 	endpoint, region string
+}
+
+// transferFlags say how to deal with a network and a store that have their ways.
+type transferFlags struct {
+	stall, retry time.Duration
+	pathStyle    bool
+}
+
+func (f *transferFlags) add(fl *pflag.FlagSet) {
+	fl.DurationVar(&f.stall, "stall-timeout", 0, "repeat an attempt in which nothing moved for this long, 10ms to 1h (default 1m)")
+	fl.DurationVar(&f.retry, "retry-time", 0, "how long to repeat what fails, up to 24h (default 10m)")
+	fl.BoolVar(&f.pathStyle, "path-style", false, "name the bucket in the path of the URL instead of in the host (default FASTIMAGE_PATH_STYLE, else by the endpoint)")
+}
+
+func (f *transferFlags) options(getenv func(string) string) ([]uploader.ClientOption, error) {
+	var opts []uploader.ClientOption
+	if f.stall != 0 {
+		opts = append(opts, uploader.WithStallTimeout(f.stall))
+	}
+	if f.retry != 0 {
+		opts = append(opts, uploader.WithRetryTime(f.retry))
+	}
+	style := f.pathStyle
+	if env := getenv("FASTIMAGE_PATH_STYLE"); !style && env != "" {
+		on, err := strconv.ParseBool(env)
+		if err != nil {
+			return nil, usagef("FASTIMAGE_PATH_STYLE %q: want true or false", env)
+		}
+		style = on
+	}
+	if style {
+		opts = append(opts, uploader.WithPathStyle(true))
+	}
+	return opts, nil
 }
 
 func (f *bucketFlags) add(a *app, cmd *cobra.Command) {
@@ -25,6 +62,7 @@ func (f *bucketFlags) add(a *app, cmd *cobra.Command) {
 		fl.StringVar(&f.region, "region", "", "region, for instance cn-north-4 (default HW_REGION_NAME)")
 		fl.StringVar(&f.endpoint, "endpoint", "", "URL of the object storage (default FASTIMAGE_OBS_ENDPOINT, else by the region)")
 		f.keyFlags.add(a, fl)
+		f.transferFlags.add(fl)
 	})
 }
 
@@ -36,6 +74,11 @@ func (f *bucketFlags) client() (*uploader.Client, error) {
 		c, err := f.keys(ctx)
 		return uploader.Credentials{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SecurityToken: c.SecurityToken}, err
 	})}
+	transfer, err := f.transferFlags.options(f.getenv)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, transfer...)
 	if e := cmp.Or(f.endpoint, f.getenv("FASTIMAGE_OBS_ENDPOINT")); e != "" {
 		opts = append(opts, uploader.WithEndpoint(e))
 	}

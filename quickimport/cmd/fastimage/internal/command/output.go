@@ -98,6 +98,14 @@ func sameFile(st fs.FileInfo, source string) bool {
 	return err == nil && os.SameFile(st, src)
 }
 
+// WriteAt writes in no order to anything but standard output.
+func (o *output) WriteAt(p []byte, off int64) (int, error) {
+	if o.file != nil {
+		return o.file.WriteAt(p, off)
+	}
+	return o.disk().WriteAt(p, off)
+}
+
 // disk is where a disk is written to in no order.
 func (o *output) disk() io.WriterAt {
 	if o.raw != nil {

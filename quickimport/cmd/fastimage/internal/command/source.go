@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/anyimage"
+	"github.com/fastimage/fastimage/rawimage/vhd"
 )
 
 // source is an input: a disk image, a RAW disk that is compressed, a container
@@ -24,6 +26,10 @@ type sourceFlags struct {
 	references string
 	member     string
 	size       int64
+	tempDir    string
+	checksum   string
+	window     int64
+	vhdSize    vhd.SizeSource
 }
 
 func (f *sourceFlags) add(cmd *cobra.Command) {
@@ -36,6 +42,10 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 		fl.StringVar(&f.references, "references", "", "directory that may hold the backing and data files of a QCOW2; their names are relative to it")
 		fl.StringVar(&f.member, "member", "", "which disk of an OVA, if it has several")
 		fl.Var(sizeFlag{n: &f.size}, "size", "uncompressed size, such as 40GiB; skips the pass that measures a compressed file")
+		fl.StringVar(&f.checksum, "checksum", "", "checksum of the source as sha256:HEX (sha512, sha1, md5), or the URL of a SHA256SUMS file; a mismatch is an error")
+		fl.StringVar(&f.tempDir, "temp-dir", "", "directory for the temporary file that an image inside of a compressed file may need")
+		fl.Var(sizeFlag{n: &f.window, least: 1 << 10, most: 2 << 30}, "long-window", "allow zstd windows up to this size, 1KiB to 2GiB, which takes as much memory (default 128MiB)")
+		choiceFlag(fl, &f.vhdSize, "vhd-size", "", []string{string(vhd.SizeGeometry), string(vhd.SizeCurrent)}, "which of its two sizes the disk of a VHD has: geometry or current (default: by its creator)")
 	})
 }
 
@@ -53,12 +63,48 @@ func (f *sourceFlags) options() ([]anyimage.Option, error) {
 	if f.size > 0 {
 		opts = append(opts, anyimage.WithSize(f.size))
 	}
+	if f.tempDir != "" {
+		opts = append(opts, anyimage.WithTempDir(f.tempDir))
+	}
+	if f.window > 0 {
+		opts = append(opts, anyimage.WithLongWindow(f.window))
+	}
+	if f.vhdSize != "" {
+		opts = append(opts, anyimage.WithVHDSize(f.vhdSize))
+	}
 	return opts, nil
 }
 
 // sourceOf returns the source that a name on the command line means: a URL
 // (http, https, nbd, nbd+unix, obs), "-" for standard input, or a file.
 func (a *app) sourceOf(ctx context.Context, name string, flags *sourceFlags, bucket *bucketFlags) (quickimport.Source, error) {
+	src, err := a.plainSource(ctx, name, flags, bucket)
+	if err != nil || flags.checksum == "" {
+		return src, err
+	}
+	var sum quickimport.Checksum
+	if strings.Contains(flags.checksum, "://") {
+		base, _, _ := strings.Cut(path.Base(name), "?")
+		sum, err = quickimport.FetchChecksum(ctx, flags.checksum, base)
+	} else if sum, err = quickimport.ParseChecksum(flags.checksum); err != nil {
+		err = usagef("--checksum %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var show display // of the pass that a source which is read in no order needs
+	return quickimport.Verified(src, sum, func(done, total int64) {
+		if show == nil {
+			show = a.progress()
+		}
+		show.show(step{phase: "checksum", done: done, total: total})
+		if done == total {
+			show.finish()
+		}
+	}), nil
+}
+
+func (a *app) plainSource(ctx context.Context, name string, flags *sourceFlags, bucket *bucketFlags) (quickimport.Source, error) {
 	scheme, _, isURL := strings.Cut(name, "://")
 	switch {
 	case name == "-":

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -38,6 +39,7 @@ type uploadFlags struct {
 	partSize, rate int64
 	concurrency    int
 	abort, json    bool
+	noCopy         bool
 }
 
 func (a *app) uploadCmd() *cobra.Command {
@@ -46,7 +48,8 @@ func (a *app) uploadCmd() *cobra.Command {
 		Use:   "upload [flags] SRC obs://BUCKET/KEY",
 		Short: "upload any file to a bucket, resumable, without sending zeros",
 		Long: `Upload sends SRC, whatever its format, in parallel parts. Parts of nothing but
-zeros are made on the server. An object of that key is replaced. An upload that
+zeros are made on the server. An object with that key is replaced. A target that ends
+in / gets the name of the file. An upload that
 was interrupted goes on where it was when the same command is run again; what it
 needs to know for that lies in the state directory and holds no secret.
 
@@ -70,6 +73,7 @@ copied_bytes, parts, resumed_parts, retries, etag, seconds.`,
 		fl.Var(count{&f.concurrency, 1, 64}, "concurrency", "parts sent at once, 1 to 64")
 		partSizeFlag(fl, &f.partSize, "size of a part, 5MiB to 5GiB (default: by the size of SRC)")
 		fl.StringVar(&f.stateDir, "state-dir", "", "directory for the state needed to resume (default: fastimage in the user's cache directory)")
+		fl.BoolVar(&f.noCopy, "no-copy", false, "send parts of zeros instead of copying them on the server")
 		fl.BoolVar(&f.abort, "abort", false, "remove the parts when the upload fails instead of keeping them to resume")
 	})
 	topic(cmd, topicOutput, func(fl *pflag.FlagSet) { jsonFlag(fl, &f.json) })
@@ -81,6 +85,9 @@ func (f *uploadFlags) options(a *app) ([]uploader.Option, error) {
 	opts := []uploader.Option{uploader.WithConcurrency(f.concurrency)}
 	if f.partSize > 0 {
 		opts = append(opts, uploader.WithPartSize(f.partSize))
+	}
+	if f.noCopy {
+		opts = append(opts, uploader.WithZeroCopy(false))
 	}
 	if f.rate > 0 {
 		opts = append(opts, uploader.WithRateLimit(f.rate))
@@ -100,6 +107,9 @@ func (f *uploadFlags) options(a *app) ([]uploader.Option, error) {
 }
 
 func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) error {
+	if strings.HasSuffix(target, "/") && name != "-" {
+		target += filepath.Base(name)
+	}
 	bucket, key, err := parseObject(target, true)
 	if err != nil {
 		return err
