@@ -33,7 +33,7 @@ const defaultParallel = 4
 // anything is sent; what else can be wrong is found by each import by itself.
 func (c *Client) ImportAll(ctx context.Context, items []Item, parallel int, done func(i int, o Outcome)) ([]Outcome, error) {
 	if parallel < 0 {
-		return nil, fmt.Errorf("quickimport: parallel %d: want at least 0", parallel)
+		return nil, pkg.Errorf("parallel %d: want at least 0", parallel)
 	}
 	if err := distinct(items); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (c *Client) ImportAll(ctx context.Context, items []Item, parallel int, done
 			for i := range next {
 				var o Outcome
 				if ctx.Err() != nil {
-					o.Err = fmt.Errorf("quickimport: not started: %w", context.Cause(ctx))
+					o.Err = pkg.Errorf("not started: %w", context.Cause(ctx))
 				} else {
 					o.Result, o.Err = c.Import(ctx, items[i].Source, items[i].Image, items[i].Options...)
 				}
@@ -77,7 +77,7 @@ func distinct(items []Item) error {
 	names, objects := map[string]int{}, map[string]int{}
 	for i, it := range items {
 		if at, taken := names[it.Image.Name]; taken {
-			v.check(false, "name", it.Image.Name, "IMG.0009", fmt.Sprintf("is that of images %d and %d", at+1, i+1), "give each image a name of its own")
+			v.check(false, "name", it.Image.Name, "IMG.0009", ReasonConflict, fmt.Sprintf("is that of images %d and %d", at+1, i+1))
 			continue
 		}
 		names[it.Image.Name] = i
@@ -86,7 +86,7 @@ func distinct(items []Item) error {
 		}
 		object := it.Image.Bucket + "/" + it.Image.Key
 		if at, taken := objects[object]; taken {
-			v.check(false, "key", it.Image.Key, "", fmt.Sprintf("is that of images %d and %d", at+1, i+1), "give each image a key of its own")
+			v.check(false, "key", it.Image.Key, "", ReasonConflict, fmt.Sprintf("is that of images %d and %d", at+1, i+1))
 		}
 		objects[object] = i
 	}

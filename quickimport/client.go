@@ -2,11 +2,11 @@ package quickimport
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/fastimage/fastimage/internal/cloud"
 	"github.com/fastimage/fastimage/uploader"
@@ -16,9 +16,11 @@ import (
 // concurrent use.
 type Client struct {
 	o     *options
-	http  *http.Client
+	http  *cloud.Client
 	obs   *uploader.Client
 	creds *cloud.Cache
+
+	jobEndpoint atomic.Int32 // index of the endpoint of jobs that works
 
 	mu      sync.Mutex
 	project string // guarded by mu: the project id once it was looked up
@@ -30,13 +32,12 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{o: o, project: o.projectID, creds: cloud.NewCache(o.credentials), http: &http.Client{
-		Transport: o.transport,
-		// A redirect would carry the token to another host.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	c := &Client{
+		o: o, project: o.projectID, creds: cloud.NewCache(o.credentials),
+		http: &cloud.Client{Transport: o.transport, Stall: o.stall, UserAgent: o.userAgent},
+	}
 	if c.obs, err = c.newOBS(); err != nil {
-		return nil, fmt.Errorf("quickimport: %w", err)
+		return nil, pkg.Errorf("%w", err)
 	}
 	return c, nil
 }
@@ -44,24 +45,42 @@ func New(opts ...Option) (*Client, error) {
 // Close releases the client's idle connections. Imports that are running are
 // not ended.
 func (c *Client) Close() error {
-	c.http.CloseIdleConnections()
+	if t, ok := c.o.transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
 	return nil
 }
 
 func (c *Client) newOBS() (*uploader.Client, error) {
-	return uploader.NewClient(
-		uploader.WithEndpoint(c.o.obs),
-		uploader.WithRegion(c.o.region),
-		uploader.WithTransport(c.o.transport),
-		uploader.WithCredentials(func(ctx context.Context) (uploader.Credentials, error) {
-			creds, err := c.creds.Credentials(ctx)
-			if err == nil && (creds.AccessKey == "" || creds.SecretKey == "") {
-				err = fmt.Errorf("%w for object storage: it takes an access key and a secret key, not a token", ErrNoCredentials)
-			}
-			return uploader.Credentials{AccessKey: creds.AccessKey, SecretKey: creds.SecretKey,
-				SecurityToken: creds.SecurityToken, Expires: creds.Expires}, err
-		}),
-	)
+	opts := []uploader.ClientOption{
+		uploader.WithEndpoint(c.o.obs), uploader.WithRegion(c.o.region), uploader.WithTransport(c.o.transport),
+		uploader.WithCredentials(c.keys),
+	}
+	if c.o.stall > 0 {
+		opts = append(opts, uploader.WithStallTimeout(c.o.stall))
+	}
+	if c.o.pathStyle != nil {
+		opts = append(opts, uploader.WithPathStyle(*c.o.pathStyle))
+	}
+	return uploader.NewClient(opts...)
+}
+
+// keys are credentials for object storage.
+func (c *Client) keys(ctx context.Context) (Credentials, error) {
+	creds, err := c.creds.Credentials(ctx)
+	if err == nil && !creds.HasKeys() {
+		err = pkg.Errorf("%w for object storage: it takes an access key and a secret key, not a token", ErrNoCredentials)
+	}
+	return creds, err
+}
+
+// credentials are those for the image service.
+func (c *Client) credentials(ctx context.Context) (Credentials, error) {
+	creds, err := c.creds.Credentials(ctx)
+	if err == nil {
+		err = checkCredentials(creds)
+	}
+	return creds, err
 }
 
 // knownProject is the project id without asking anybody for it.
@@ -79,7 +98,7 @@ func (c *Client) knownProject(creds Credentials) string {
 func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	creds, err := c.creds.Credentials(ctx)
 	if err != nil {
-		return "", fmt.Errorf("quickimport: project: %w", err)
+		return "", pkg.Errorf("project: %w", err)
 	}
 	if id := c.knownProject(creds); id != "" {
 		return id, nil
@@ -98,9 +117,16 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 			return p.ID, nil
 		}
 	}
-	return "", fmt.Errorf("quickimport: project: %w: no project is named %q; give its id with WithProjectID", ErrNotFound, c.o.region)
+	return "", pkg.Errorf("project: %w: no project is named %q", ErrNotFound, c.o.region)
 }
 
-func logAttrs(op string, try int, err error) []slog.Attr {
-	return []slog.Attr{slog.String("op", op), slog.Int("attempt", try), slog.String("reason", err.Error())}
+func retryAttrs(r cloud.Retry) []slog.Attr {
+	attrs := []slog.Attr{slog.String("op", r.Op), slog.Int("attempt", r.Attempt), slog.Duration("wait", r.Wait), slog.String("reason", r.Reason.Error())}
+	if r.Part > 0 {
+		attrs = append(attrs, slog.Int("part", int(r.Part)))
+	}
+	return attrs
 }
+
+// cloudBudget is a retry budget: cloud.NoLimit leaves the end to the context.
+type cloudBudget = time.Duration

@@ -52,7 +52,7 @@ func Open(ctx context.Context, s Source, opts ...anyimage.Option) (*Content, err
 
 func openContent(ctx context.Context, client *Client, s Source, opts []anyimage.Option) (*Content, error) {
 	if s == nil {
-		return nil, errors.New("quickimport: the source is nil")
+		return nil, pkg.New("the source is nil")
 	}
 	in, err := s.Open(ctx, client)
 	if err != nil {
@@ -160,7 +160,7 @@ func (c *Content) openStream(ctx context.Context, opts []anyimage.Option) error 
 	}
 	head, err := r.peek(ctx)
 	if err != nil {
-		return fmt.Errorf("quickimport: %s: %w", c.name, err)
+		return pkg.Errorf("%s: %w", c.name, err)
 	}
 	file, err := rawimage.New(bytes.NewReader(head), int64(len(head)), rawimage.WithAnyFormat(), rawimage.WithName(c.name))
 	if err != nil {
@@ -175,7 +175,7 @@ func (c *Content) openStream(ctx context.Context, opts []anyimage.Option) error 
 	case c.format != rawimage.FormatRaw:
 		return &anyimage.UnsupportedError{Name: c.name, Format: c.format}
 	case c.in.Size == 0:
-		return fmt.Errorf("quickimport: %s: %w", c.name, ErrSizeRequired)
+		return pkg.Errorf("%s: %w", c.name, ErrSizeRequired)
 	}
 	c.Forward = &rawStream{r: r, head: head, size: c.in.Size, pad: c.in.UpperBound}
 	return nil

@@ -15,25 +15,20 @@ import (
 // before the service is asked; MinDisk is computed from them when it is 0. The
 // object is never removed.
 func (c *Client) Create(ctx context.Context, img Image, opts ...ImportOption) (*Result, error) {
-	o, err := newImportOptions(opts)
-	if err == nil {
-		err = o.only("Create, which uploads nothing", "WithProgress", "WithWait", "WithAwaitActive", "WithResubmit")
-	}
-	if err == nil {
-		err = o.check(c.o.store != nil)
-	}
-	if err != nil {
-		return nil, err
-	}
-	src, err := c.openTarget(ctx, img)
-	if err != nil {
-		return nil, err
-	}
-	im, release, err := c.open(ctx, &importer{Client: c, opt: o, src: src, object: true, format: formatOf(src)}, img)
-	if err != nil {
-		return nil, err
-	}
-	return im.finish(ctx, release)
+	return c.run(ctx, opts, func(ctx context.Context, im *importer) (func() error, error) {
+		err := im.opt.only("Create, which uploads nothing", "WithEvents", "WithWait", "WithAwaitActive", "WithResubmit", "WithForce", "WithGuestCheck")
+		if err == nil {
+			err = im.opt.check(c.o.store != nil)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if im.src, err = c.openTarget(ctx, img); err != nil {
+			return nil, err
+		}
+		im.object, im.format = true, formatOf(im.src)
+		return im.open(ctx, img)
+	})
 }
 
 // openTarget opens the object that img names.
@@ -121,13 +116,13 @@ func (im *importer) checkObject(ctx context.Context, v *validation) error {
 		info, err := im.obs.HeadObject(ctx, im.img.Bucket, key)
 		switch {
 		case errors.Is(err, uploader.ErrNoSuchKey) && i > 0, err == nil && i > 0 && info.Size == 0:
-			v.check(false, "mf", key, "IMG.0158", "is missing or empty: a RAW object needs a bitmap file beside it", "make one with 'fastimage bitmap' and upload it under this key")
+			v.check(false, "mf", key, "IMG.0158", ReasonMissing, "is missing or empty: a RAW object needs a bitmap file beside it")
 		case err != nil && !definite(err):
 			return wrap("object", err)
 		case err != nil:
 			v.problem("object", key, err)
 		default:
-			v.check(info.StorageClass == "" || info.StorageClass == standardClass, "object", key, "IMG.0057", "has the storage class "+info.StorageClass+", not STANDARD", "change it, or upload the object again")
+			v.check(info.StorageClass == "" || info.StorageClass == standardClass, "object", key, "IMG.0057", ReasonStorageClass, "has the storage class "+info.StorageClass+", not STANDARD")
 		}
 	}
 	return nil

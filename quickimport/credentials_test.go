@@ -204,7 +204,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 				opts := append(srv.Options(), quickimport.WithCredentials(provider), quickimport.WithStateDir(dir), quickimport.WithSettleTime(0),
 					quickimport.WithPolling(time.Millisecond, 10*time.Millisecond),
 					quickimport.WithLogger(slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}))))
-				show := quickimport.WithProgress(func(e quickimport.Event) { fmt.Fprintf(out, "%+v %#v\n", e, e) })
+				show := onProgress(func(e quickimport.Progress) { fmt.Fprintf(out, "%+v %#v\n", e, e) })
 				c, err := quickimport.New(opts...)
 				require.NoError(t, err)
 				say := func(vs ...any) {

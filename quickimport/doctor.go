@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/fastimage/fastimage/internal/pkgerr"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -20,18 +21,19 @@ type Finding string
 
 // Findings.
 const (
-	FindingHolds   Finding = "holds"   // what was expected is so
-	FindingDiffers Finding = "differs" // imports work all the same; Consequence says how
-	FindingFails   Finding = "fails"   // imports will fail
-	FindingUnknown Finding = "unknown" // it could not be found out
+	FindingOK      Finding = "ok"      // as expected
+	FindingWarning Finding = "warning" // imports work all the same; Consequence says how
+	FindingFailed  Finding = "failed"  // imports will fail
+	FindingUnknown Finding = "unknown" // could not be found out
 )
 
 // Check is one line of a [DoctorReport].
 type Check struct {
-	Name        string  `json:"name"`        // what was tried out, in a few words
+	Name        string  `json:"name"`        // what was tried, in a few words
 	Finding     Finding `json:"finding"`     // how it ended
 	Detail      string  `json:"detail"`      // what was found
-	Consequence string  `json:"consequence"` // what follows from it, "" if nothing does
+	Consequence string  `json:"consequence"` // what follows from it, "" if nothing does or Err says it
+	Err         error   `json:"-"`           // the error that Detail describes, nil if there was none
 }
 
 // DoctorReport is what [Client.Doctor] found.
@@ -41,10 +43,10 @@ type DoctorReport struct {
 	Checks []Check `json:"checks"` // in the order in which they were made
 }
 
-// OK reports that no check fails.
+// OK reports that no check failed. What could not be found out does not count.
 func (r *DoctorReport) OK() bool {
 	for _, c := range r.Checks {
-		if c.Finding == FindingFails {
+		if c.Finding == FindingFailed {
 			return false
 		}
 	}
@@ -113,7 +115,7 @@ func (d *doctor) run(ctx context.Context, tryImport bool) error {
 		d.checkCopy(ctx)
 		d.checkMultipart(ctx)
 		if ranges := d.checkRanges(ctx); tryImport && !ranges && d.opt.verify && d.opt.format == FormatZVHD2 {
-			d.add("import", FindingFails, "not tried, since it could not be read back", "switch the verification of uploads off")
+			d.add("import", FindingFailed, "not tried, since it could not be read back", "switch the verification of uploads off")
 		} else if tryImport && ctx.Err() == nil {
 			d.checkImport(ctx)
 		}
@@ -122,21 +124,18 @@ func (d *doctor) run(ctx context.Context, tryImport bool) error {
 }
 
 func (d *doctor) add(name string, f Finding, detail, consequence string) {
-	d.report.Checks = append(d.report.Checks, Check{name, f, detail, consequence})
+	d.report.Checks = append(d.report.Checks, Check{Name: name, Finding: f, Detail: detail, Consequence: consequence})
 }
 
-func (d *doctor) holds(name, detail string) { d.add(name, FindingHolds, detail, "") }
+func (d *doctor) ok(name, detail string) { d.add(name, FindingOK, detail, "") }
 
-// fails notes a check that ended with an error; what it says to do is the
-// advice that preflight would give.
+// fails notes a check that ended with an error.
 func (d *doctor) fails(name string, err error) {
-	var v validation
-	v.problem("", "", err)
-	finding := FindingFails
+	finding := FindingFailed
 	if !definite(err) {
 		finding = FindingUnknown
 	}
-	d.add(name, finding, bare(err), v.problems[0].Advice)
+	d.report.Checks = append(d.report.Checks, Check{Name: name, Finding: finding, Detail: pkgerr.Text(err), Err: err})
 }
 
 // checkServices asks the image service and the identity service.
@@ -145,7 +144,7 @@ func (d *doctor) checkServices(ctx context.Context) {
 	if err != nil {
 		d.fails("project", err)
 	} else {
-		d.holds("project", project)
+		d.ok("project", project)
 	}
 	creds, _ := d.creds.Credentials(ctx) // asked for before
 	how := "AK/SK signature accepted"
@@ -155,15 +154,15 @@ func (d *doctor) checkServices(ctx context.Context) {
 	if _, err := d.ImagesByName(ctx, d.prefix); err != nil {
 		d.fails("signature", err)
 	} else {
-		d.holds("signature", how)
+		d.ok("signature", how)
 	}
 	switch q, err := d.ImageQuota(ctx); {
 	case err != nil:
-		d.add("quota", FindingUnknown, bare(err), "a quota that is used up is found by the create call only")
+		d.add("quota", FindingUnknown, pkgerr.Text(err), "a quota that is used up is found by the create call only")
 	case q.Limit >= 0 && q.Used >= q.Limit:
-		d.add("quota", FindingFails, fmt.Sprintf("%d of %d images", q.Used, q.Limit), "remove images, or ask for a larger quota")
+		d.add("quota", FindingFailed, fmt.Sprintf("%d of %d images", q.Used, q.Limit), "remove images, or ask for a larger quota")
 	default:
-		d.holds("quota", fmt.Sprintf("%d of %d images", q.Used, q.Limit))
+		d.ok("quota", fmt.Sprintf("%d of %d images", q.Used, q.Limit))
 	}
 }
 
@@ -178,20 +177,20 @@ func (d *doctor) checkBucket(ctx context.Context) bool {
 		d.fails("bucket", err)
 		return false
 	}
-	d.holds("bucket", "answers, addressed "+style)
+	d.ok("bucket", "answers, addressed "+style)
 	region, err := d.obs.BucketLocation(ctx, d.bucket)
 	if region == "" {
 		region = info.Region
 	}
 	switch {
 	case region == "" && err != nil:
-		d.add("region", FindingUnknown, bare(err), "a bucket in another region is found by the create call only")
+		d.add("region", FindingUnknown, pkgerr.Text(err), "a bucket in another region is found by the create call only")
 	case region != "" && region != d.o.region:
-		d.add("region", FindingFails, fmt.Sprintf("the bucket is in %s, the image service in %s", region, d.o.region), "use a bucket in the region of the image service")
+		d.add("region", FindingFailed, fmt.Sprintf("the bucket is in %s, the image service in %s", region, d.o.region), "use a bucket in the region of the image service")
 	case region == "":
 		d.add("region", FindingUnknown, "the service does not tell", "a bucket in another region is found by the create call only")
 	default:
-		d.holds("region", region)
+		d.ok("region", region)
 	}
 	d.class("bucket class", info.StorageClass)
 	return true
@@ -200,11 +199,11 @@ func (d *doctor) checkBucket(ctx context.Context) bool {
 func (d *doctor) class(name, class string) {
 	switch class {
 	case standardClass:
-		d.holds(name, class)
+		d.ok(name, class)
 	case "":
-		d.holds(name, "not told, which means STANDARD")
+		d.ok(name, "not told, which means STANDARD")
 	default:
-		d.add(name, FindingFails, class, "fast image creation takes STANDARD only")
+		d.add(name, FindingFailed, class, "fast image creation takes STANDARD only")
 	}
 }
 
@@ -217,13 +216,13 @@ func (d *doctor) checkPut(ctx context.Context) bool {
 		d.fails("put", err)
 		return false
 	}
-	d.holds("put", "an object with Content-MD5 is taken")
+	d.ok("put", "an object with Content-MD5 is taken")
 	if d.encrypted = info.Encrypted; d.encrypted {
-		d.add("default encryption", FindingDiffers, "on", "checksums of parts and objects cannot be compared after the upload; Content-MD5 still protects the way there")
-		d.add("etag", FindingDiffers, info.ETag+" is no MD5", "as above")
+		d.add("default encryption", FindingWarning, "on", "checksums of parts and objects cannot be compared after the upload; Content-MD5 still protects the way there")
+		d.add("etag", FindingWarning, info.ETag+" is no MD5", "as above")
 	} else {
-		d.holds("default encryption", "off, or not visible")
-		d.holds("etag", fmt.Sprintf("%s, the MD5 of the content", info.ETag))
+		d.ok("default encryption", "off, or not visible")
+		d.ok("etag", fmt.Sprintf("%s, the MD5 of the content", info.ETag))
 	}
 	if info, err = d.obs.HeadObject(ctx, d.bucket, d.prefix+"put"); err != nil {
 		d.fails("head", err)
@@ -240,9 +239,9 @@ func (d *doctor) checkDigest(ctx context.Context) {
 	var answer *uploader.Error
 	switch {
 	case errors.As(err, &answer) && answer.StatusCode != 0 && errors.Is(err, uploader.ErrBadDigest):
-		d.holds(name, fmt.Sprintf("refused (HTTP %d %s)", answer.StatusCode, answer.Code))
+		d.ok(name, fmt.Sprintf("refused (HTTP %d %s)", answer.StatusCode, answer.Code))
 	case err == nil || errors.Is(err, uploader.ErrBadDigest):
-		d.add(name, FindingDiffers, "taken", "damage on the way is only found by comparing ETags, which every upload does where the bucket does not encrypt")
+		d.add(name, FindingWarning, "taken", "damage on the way is only found by comparing ETags, which every upload does where the bucket does not encrypt")
 	default:
 		d.fails(name, err)
 	}
@@ -252,9 +251,9 @@ func (d *doctor) checkCopy(ctx context.Context) {
 	const name = "copying of parts"
 	switch err := d.obs.ProbeCopy(ctx, d.bucket, d.prefix+"put"); {
 	case err == nil:
-		d.holds(name, "UploadPartCopy works")
+		d.ok(name, "UploadPartCopy works")
 	case errors.Is(err, uploader.ErrCopyRefused):
-		d.add(name, FindingDiffers, bare(err), "zeros of RAW objects are sent over the network; ZVHD2 has none")
+		d.add(name, FindingWarning, pkgerr.Text(err), "zeros of RAW objects are sent over the network; ZVHD2 has none")
 	default:
 		d.fails(name, err)
 	}
@@ -273,9 +272,9 @@ func (d *doctor) checkMultipart(ctx context.Context) {
 		d.fails(name, err)
 		return
 	}
-	d.holds(name, fmt.Sprintf("%d parts, %d of them copied, ETag %s", res.Parts, res.CopiedParts, res.ETag))
+	d.ok(name, fmt.Sprintf("%d parts, %d of them copied, ETag %s", res.Parts, res.CopiedParts, res.ETag))
 	if res.CleanupErr != nil {
-		d.add("removal", FindingDiffers, bare(res.CleanupErr), "objects that help an upload may stay in the bucket")
+		d.add("removal", FindingWarning, pkgerr.Text(res.CleanupErr), "objects that help an upload may stay in the bucket")
 	}
 }
 
@@ -298,10 +297,10 @@ func (d *doctor) checkRanges(ctx context.Context) bool {
 		}
 	}
 	if err != nil {
-		d.add(name, FindingFails, bare(err), "uploads cannot be read back: switch the verification of uploads off")
+		d.add(name, FindingFailed, pkgerr.Text(err), "uploads cannot be read back: switch the verification of uploads off")
 		return false
 	}
-	d.holds(name, "the bytes asked for, and no others")
+	d.ok(name, "the bytes asked for, and no others")
 	return true
 }
 
@@ -317,11 +316,11 @@ func (d *doctor) checkImport(ctx context.Context) {
 	if err != nil {
 		d.fails(name, err)
 		if ctx.Err() == nil { // tried and failed, whatever the reason
-			d.report.Checks[len(d.report.Checks)-1].Finding = FindingFails
+			d.report.Checks[len(d.report.Checks)-1].Finding = FindingFailed
 		}
 		return
 	}
-	d.holds(name, fmt.Sprintf("%s image %s active after %.1f s", d.opt.format, res.ImageID, time.Since(began).Seconds()))
+	d.ok(name, fmt.Sprintf("%s image %s active after %.1f s", d.opt.format, res.ImageID, time.Since(began).Seconds()))
 }
 
 func (d *doctor) tryImport(ctx context.Context) (*Result, error) {

@@ -1,9 +1,7 @@
 package quickimport
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 )
 
@@ -11,130 +9,103 @@ import (
 var (
 	// ErrNoCredentials: the provider gave none, or a token alone where keys are
 	// needed.
-	ErrNoCredentials = errors.New("no credentials")
+	ErrNoCredentials = pkg.New("no credentials")
 	// ErrAuthentication: the cloud does not accept the credentials.
-	ErrAuthentication = errors.New("authentication failed")
+	ErrAuthentication = pkg.New("authentication failed")
 	// ErrForbidden: the account has no right to what was asked for.
-	ErrForbidden = errors.New("not allowed")
+	ErrForbidden = pkg.New("not allowed")
 	// ErrNotFound: there is no such image, job, object or project.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = pkg.New("not found")
 	// ErrNameTaken: the project has an image of that name.
-	ErrNameTaken = errors.New("image name taken")
+	ErrNameTaken = pkg.New("image name taken")
 	// ErrObjectExists: the bucket has an object of the target's key; see
 	// [WithOverwrite].
-	ErrObjectExists = errors.New("object exists")
+	ErrObjectExists = pkg.New("object exists")
 	// ErrQuota: the project has as many images as it may have.
-	ErrQuota = errors.New("quota used up")
+	ErrQuota = pkg.New("quota used up")
 	// ErrFlowControl: the service takes no more requests for the moment.
-	ErrFlowControl = errors.New("too many requests")
-	// ErrStoppedWaiting: the context ended while a job was followed. The job goes
-	// on in the cloud; its id is in the text.
-	ErrStoppedWaiting = errors.New("stopped waiting")
+	ErrFlowControl = pkg.New("too many requests")
+	// ErrStoppedWaiting: the context ended while a job was followed. The job
+	// continues in the cloud.
+	ErrStoppedWaiting = pkg.New("stopped waiting")
 	// ErrUncertain: the answer to the create call was lost, and nothing tells
 	// whether it was carried out; see [WithResubmit].
-	ErrUncertain = errors.New("outcome unknown")
+	ErrUncertain = pkg.New("outcome unknown")
 	// ErrValidation: the error is a [*ValidationError].
-	ErrValidation = errors.New("refused before anything was sent")
+	ErrValidation = pkg.New("refused before anything was sent")
 	// ErrState: what [WithStateDir] holds cannot be read, or is of another import
 	// of the same image that has not ended.
-	ErrState = errors.New("the record of an earlier import stands against it")
+	ErrState = pkg.New("conflicts with the saved state of an earlier import")
 	// ErrImageFailed: the job succeeded and its image did not become active. A job
 	// that fails is a [*JobError].
-	ErrImageFailed = errors.New("the image was not made")
+	ErrImageFailed = pkg.New("the image was not created")
 	// ErrOption: the error is an [*OptionError].
-	ErrOption = errors.New("option cannot be used")
+	ErrOption = pkg.New("option cannot be used")
 	// ErrSizeRequired: a RAW [Stream] was given without its size.
-	ErrSizeRequired = errors.New("the size of a RAW stream is required")
+	ErrSizeRequired = pkg.New("the size of a RAW stream is required")
 	// ErrStreamUsed: a [Stream] was opened again after it had been read.
-	ErrStreamUsed = errors.New("the stream has been read already")
+	ErrStreamUsed = pkg.New("the stream has been read already")
+	// ErrJobID: a text that cannot be the id of a job.
+	ErrJobID = pkg.New("not a job id")
+	// ErrMismatch: the request contradicts what the disk says about its firmware or
+	// architecture; see [WithForce].
+	ErrMismatch = pkg.New("the disk contradicts the request")
+	// ErrOSVersion: the region does not list the os_version.
+	ErrOSVersion = pkg.New("os_version is not offered")
+	// ErrGuest: the guest on the disk is not ready for the cloud; see
+	// [WithGuestCheck].
+	ErrGuest = pkg.New("the guest is not ready for the cloud")
 	// ErrProtocol: a service answered what it should not, or an object is not what
 	// was written.
-	ErrProtocol = errors.New("unexpected answer")
+	ErrProtocol = pkg.New("unexpected answer")
 )
 
-// APIError is an answer of a service that is not a success, in either of the
-// two forms in which the cloud gives them.
-type APIError struct {
-	Op         string // what was asked for: "create image", "job", "images", "project"
-	StatusCode int    // of HTTP
-	Code       string // "IMG.0024", "APIGW.0301"; may be empty
-	Message    string // the service's; may be empty
-	RequestID  string // what the service's support asks for; may be empty
-	Retryable  bool   // flow control, 429 and 5xx
-}
-
-// Error implements error.
-func (e *APIError) Error() string {
-	s := fmt.Sprintf("quickimport: %s: HTTP %d", e.Op, e.StatusCode)
-	if e.Code != "" {
-		s += " " + e.Code
-	}
-	if e.Message != "" {
-		s += ": " + e.Message
-	}
-	if e.RequestID != "" {
-		s += " (request " + e.RequestID + ")"
-	}
-	return s
-}
-
-// Is reports whether e is of the condition target.
-func (e *APIError) Is(target error) bool {
-	switch target {
-	case ErrAuthentication:
-		return e.StatusCode == http.StatusUnauthorized
-	case ErrForbidden:
-		return e.StatusCode == http.StatusForbidden
-	case ErrNotFound:
-		return e.StatusCode == http.StatusNotFound || e.Code == "IMG.0121"
-	case ErrNameTaken:
-		return e.Code == "IMG.0009"
-	case ErrQuota:
-		return e.Code == "IMG.0015"
-	case ErrFlowControl:
-		return e.flowControl()
-	}
-	return false
-}
-
-func (e *APIError) flowControl() bool {
-	return e.Code == "IMG.0060" || e.Code == "IMG.0194" || e.StatusCode == http.StatusTooManyRequests
-}
-
-// JobError is a job that ended with FAIL.
-type JobError struct{ Job Job }
-
-// Error implements error.
-func (e *JobError) Error() string {
-	j, s := e.Job, "quickimport: job "+e.Job.ID+" failed"
-	for _, p := range [][2]string{{j.ErrorCode, j.FailReason}, {j.Entities.ErrorCode, j.Entities.Error},
-		{j.Entities.AdditionErrorCode, j.Entities.AdditionErrorMsg}} {
-		if part := strings.TrimSpace(p[0] + " " + p[1]); part != "" && !strings.Contains(s, part) {
-			s += ": " + part
-		}
-	}
-	return s
-}
-
-// A Problem is one reason for which a request or an import would fail.
+// A Problem is one reason why a request or an import would fail.
 type Problem struct {
-	Field  string `json:"field"`          // as the API names it; "file", "mf", "credentials", "project", "quota", "bucket" and "object" for the rest
-	Rule   string `json:"rule"`           // what it breaks
-	Value  string `json:"value"`          // what was given, "" if nothing was
-	Advice string `json:"advice"`         // what to do about it
-	Code   string `json:"code,omitempty"` // what the service answers or would answer, where that is documented
-	Err    error  `json:"-"`              // the error behind it, where there is one
+	Field       string   `json:"field"`                 // as the API names it; "file", "mf", "credentials", "project", "quota", "bucket", "object" and "guest" for the rest
+	Reason      Reason   `json:"reason"`                // what kind of problem it is
+	Rule        string   `json:"rule"`                  // what is wrong, for people
+	Value       string   `json:"value"`                 // what was given, "" if nothing was
+	Code        string   `json:"code,omitempty"`        // what the service answers or would answer, if that is documented
+	Suggestions []string `json:"suggestions,omitempty"` // values that would be accepted and are close to Value
+	Err         error    `json:"-"`                     // the error behind it, if there is one
 }
 
-// String gives field, value, rule and advice, without the code.
+// Reason is the kind of a [Problem].
+type Reason string
+
+// Reasons. Others may be added.
+const (
+	ReasonRequired      Reason = "required"       // a field is missing
+	ReasonTooLong       Reason = "too-long"       // a text is too long
+	ReasonCharacters    Reason = "characters"     // a text has characters that are not allowed
+	ReasonRange         Reason = "range"          // a number is out of range
+	ReasonChoice        Reason = "choice"         // a value is none of those that exist
+	ReasonForm          Reason = "form"           // a text does not have the required form
+	ReasonNotApplicable Reason = "not-applicable" // a field is for another kind of image
+	ReasonConflict      Reason = "conflict"       // two fields exclude each other
+	ReasonTooMany       Reason = "too-many"       // a list is too long
+	ReasonTooSmall      Reason = "too-small"      // the disk does not fit
+	ReasonTooLarge      Reason = "too-large"      // the disk is larger than the service accepts
+	ReasonUnknown       Reason = "unknown"        // the region does not offer the value; see Suggestions
+	ReasonMismatch      Reason = "mismatch"       // the disk says otherwise
+	ReasonInOrder       Reason = "in-order"       // the source can only be read in order
+	ReasonMissing       Reason = "missing"        // an object is missing or empty
+	ReasonStorageClass  Reason = "storage-class"  // an object is not of the class STANDARD
+	ReasonNotReady      Reason = "not-ready"      // the guest will not work in the cloud
+	ReasonUnchecked     Reason = "unchecked"      // something could not be checked, so there may be more problems
+	ReasonError         Reason = "error"          // see Err
+)
+
+// String returns field, value and rule.
 func (p Problem) String() string {
 	s := p.Field
 	if p.Value != "" {
 		s += fmt.Sprintf(" %q", p.Value)
 	}
 	s += ": " + p.Rule
-	if p.Advice != "" {
-		s += " (" + p.Advice + ")"
+	if len(p.Suggestions) > 0 {
+		s += "; close to it: " + strings.Join(p.Suggestions, ", ")
 	}
 	return s
 }
@@ -149,8 +120,11 @@ func (e *ValidationError) Error() string {
 	for i, p := range e.Problems {
 		parts[i] = p.String()
 	}
-	return "quickimport: " + strings.Join(parts, "; ")
+	return string(pkg) + ": " + strings.Join(parts, "; ")
 }
+
+// Text is Error without the name of the package.
+func (e *ValidationError) Text() string { return strings.TrimPrefix(e.Error(), string(pkg)+": ") }
 
 // Is reports whether target is [ErrValidation].
 func (e *ValidationError) Is(target error) bool { return target == ErrValidation }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/fastimage/fastimage/quickimport"
@@ -58,7 +57,7 @@ func Example() {
 func ExampleImage_Validate() {
 	err := quickimport.Image{Name: "web/1", OSVersion: "CentOS 7.0 64bit", Bucket: "images", Key: "web.zvhd2", MinDisk: 2000}.Validate()
 	fmt.Println(err)
-	// Output: quickimport: name "web/1": takes letters, digits, '-', '.', '_', spaces and Chinese characters only (leave the other characters out); min_disk "2000": must be 1 to 1024 GB (choose a size in that range)
+	// Output: quickimport: name "web/1": takes letters, digits, '-', '.', '_', spaces and Chinese characters only; min_disk "2000": must be 1 to 1024 GB
 }
 
 // What an import would do, and every reason why it would not work: the
@@ -88,25 +87,36 @@ func ExampleClient_Plan() {
 	// bucket IMG.0069
 }
 
-// Progress comes as events, never two at once.
-func ExampleWithProgress() {
-	var mu sync.Mutex
-	last := map[quickimport.Phase]quickimport.Event{}
+// Events come one at a time; the type of an event says what happened.
+func ExampleWithEvents() {
 	srv, c := testCloud()
 	defer srv.Close()
+	show := func(e quickimport.Event) {
+		switch e := e.(type) {
+		case quickimport.PhaseFinished:
+			fmt.Println(e.Phase, "done")
+		case quickimport.Progress:
+			if e.Phase == quickimport.PhaseUpload && e.Done == e.Total && e.Sent == e.Object {
+				fmt.Printf("%d of %d MiB, %d MiB of zeros not sent\n", e.Done>>20, e.Total>>20, e.Skipped>>20)
+			}
+		case quickimport.Finished:
+			fmt.Println("finished:", e.Err)
+		}
+	}
 	_, err := c.Import(context.Background(), quickimport.File("../testdata/disk.raw"), quickimport.Image{
-		Name: "web-1", OSVersion: "Debian GNU/Linux 12 64bit", Bucket: "images",
-	}, quickimport.WithProgress(func(e quickimport.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		last[e.Phase] = e
-	}))
+		Name: "data-1", Type: quickimport.TypeData, Bucket: "images",
+	}, quickimport.WithEvents(show))
 	if err != nil {
 		log.Fatal(err)
 	}
-	e := last[quickimport.PhaseUpload]
-	fmt.Printf("%d of %d MiB, %d MiB of zeros not sent\n", e.Done>>20, e.Total>>20, e.Skipped>>20)
-	// Output: 64 of 64 MiB, 52 MiB of zeros not sent
+	// Output:
+	// preflight done
+	// 64 of 64 MiB, 52 MiB of zeros not sent
+	// upload done
+	// verify done
+	// create done
+	// job done
+	// finished: <nil>
 }
 
 // With a state directory an import survives its process: the same call goes on

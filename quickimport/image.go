@@ -32,15 +32,17 @@ type Architecture string
 
 // Architectures.
 const (
-	ArchX86 Architecture = "x86" // the default
-	ArchARM Architecture = "arm" // starts by UEFI only
+	ArchAuto Architecture = "auto" // the default: what the disk says
+	ArchX86  Architecture = "x86"
+	ArchARM  Architecture = "arm" // boots with UEFI only
 )
 
-// Firmware is what starts a system disk.
+// Firmware is what boots a system disk.
 type Firmware string
 
 // Firmware types.
 const (
+	FirmwareAuto Firmware = "auto" // the default: what the disk says
 	FirmwareBIOS Firmware = "bios"
 	FirmwareUEFI Firmware = "uefi"
 )
@@ -61,7 +63,7 @@ const MaxImageSize = 1 << 40
 type Image struct {
 	Name        string    // 1 to 128 characters: letters, digits, - . _ space, Chinese; no space at an end
 	Description string    // up to 1024 characters, no line breaks, no < or >
-	OSVersion   string    // system disks: required, e.g. "CentOS 7.0 64bit"; data disks: none
+	OSVersion   string    // system disks: e.g. "CentOS 7.0 64bit", which Import derives from the guest when empty; data disks: none
 	OSType      OSType    // data disks: OSLinux (default) or OSWindows; system disks: none
 	Type        ImageType // TypeECS (default), TypeBMS, TypeData
 	Bucket      string    // required; Standard storage class, in the client's region
@@ -71,8 +73,8 @@ type Image struct {
 	Tags                []string     // "key.value"; either Tags or ImageTags
 	ImageTags           []Tag        // the same in two parts
 	EnterpriseProjectID string       // "", "0" or a UUID
-	Architecture        Architecture // system disks: ArchX86 (default) or ArchARM
-	HWFirmwareType      Firmware     // system disks: FirmwareBIOS or FirmwareUEFI; arm takes only uefi
+	Architecture        Architecture // system disks: ArchX86, ArchARM, or "" for what the disk says
+	HWFirmwareType      Firmware     // system disks: FirmwareBIOS, FirmwareUEFI, or "" for what the disk says; arm takes only uefi
 	LicenseType         License      // Windows only: LicensePlatform or LicenseBYOL
 }
 
@@ -103,15 +105,30 @@ func (m Image) body() createBody {
 	return createBody{
 		Name: m.Name, Description: m.Description, ImageURL: m.Bucket + ":" + m.Key,
 		OSVersion: m.OSVersion, OSType: m.OSType, MinDisk: m.MinDisk, Type: m.Type, Tags: m.Tags,
-		ImageTags: m.ImageTags, EnterpriseProjectID: m.EnterpriseProjectID,
+		ImageTags: trimmedTags(m.ImageTags), EnterpriseProjectID: m.EnterpriseProjectID,
 		Architecture: m.Architecture, HWFirmwareType: m.HWFirmwareType, LicenseType: m.LicenseType,
 	}
+}
+
+// trimmedTags are tags as the service stores them.
+func trimmedTags(tags []Tag) []Tag {
+	var out []Tag
+	for _, t := range tags {
+		out = append(out, Tag{strings.TrimSpace(t.Key), strings.TrimSpace(t.Value)})
+	}
+	return out
 }
 
 // withDefaults fills in what has a documented default. os_version is trimmed:
 // the documents' own example has a stray leading space.
 func (m Image) withDefaults() Image {
 	m.OSVersion = strings.TrimSpace(m.OSVersion)
+	if m.Architecture == ArchAuto {
+		m.Architecture = ""
+	}
+	if m.HWFirmwareType == FirmwareAuto {
+		m.HWFirmwareType = ""
+	}
 	if m.Type == "" {
 		m.Type = TypeECS
 	}
@@ -139,14 +156,11 @@ func defaultKey(name string, f Format) string {
 // mfKey is the key of the bitmap file that belongs to a RAW object.
 func mfKey(key string) string { return strings.TrimSuffix(key, path.Ext(key)) + ".mf" }
 
-// defaultMinDisk is the disk's size in GB, and for system disks at least what
-// newer editions of the service ask for: 10 for Linux, 20 for Windows.
+// defaultMinDisk is the disk's size in GB, and at least what newer editions of
+// the service ask for: 10 for Linux, 20 for Windows.
 func (m Image) defaultMinDisk(diskSize int64) int {
 	n := int((min(diskSize, MaxImageSize) + 1<<30 - 1) >> 30)
-	switch {
-	case m.Type == TypeData:
-		return max(n, 1)
-	case m.windows():
+	if m.windows() {
 		return max(n, 20)
 	}
 	return max(n, 10)

@@ -35,5 +35,5 @@ func TestValidateReportsEveryProblemAtOnce(t *testing.T) {
 	for _, p := range v.Problems {
 		fields = append(fields, p.Field)
 	}
-	require.Equal(t, []string{"name", "image_url", "image_url", "min_disk", "type", "os_version"}, fields)
+	require.Equal(t, []string{"name", "bucket", "key", "min_disk", "type", "os_version"}, fields)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -54,19 +53,23 @@ func (i *ImageInfo) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ImagesByName lists the images that have exactly this name.
+// ImagesByName lists the private images that have exactly this name.
 func (c *Client) ImagesByName(ctx context.Context, name string) ([]ImageInfo, error) {
-	return c.imagePage(ctx, url.Values{"name": {name}})
+	return c.imagePage(ctx, c.o.retryBudget, url.Values{"name": {name}, "__imagetype": {"private"}})
 }
 
 // ImageByID finds an image; its error matches [ErrNotFound] when there is none.
 func (c *Client) ImageByID(ctx context.Context, id string) (*ImageInfo, error) {
-	found, err := c.imagePage(ctx, url.Values{"id": {id}})
+	return c.imageByID(ctx, id, c.o.retryBudget)
+}
+
+func (c *Client) imageByID(ctx context.Context, id string, budget cloudBudget) (*ImageInfo, error) {
+	found, err := c.imagePage(ctx, budget, url.Values{"id": {id}})
 	if err != nil {
 		return nil, err
 	}
 	if len(found) != 1 || found[0].ID != id {
-		return nil, fmt.Errorf("quickimport: image %s: %w", id, ErrNotFound)
+		return nil, pkg.Errorf("image %s: %w", id, ErrNotFound)
 	}
 	return &found[0], nil
 }
@@ -84,7 +87,7 @@ func (c *Client) Images(ctx context.Context) iter.Seq2[ImageInfo, error] {
 			if marker != "" {
 				q.Set("marker", marker)
 			}
-			page, err := c.imagePage(ctx, q)
+			page, err := c.imagePage(ctx, c.o.retryBudget, q)
 			if err != nil {
 				yield(ImageInfo{}, err)
 				return
@@ -104,11 +107,11 @@ func (c *Client) Images(ctx context.Context) iter.Seq2[ImageInfo, error] {
 	}
 }
 
-func (c *Client) imagePage(ctx context.Context, q url.Values) ([]ImageInfo, error) {
+func (c *Client) imagePage(ctx context.Context, budget cloudBudget, q url.Values) ([]ImageInfo, error) {
 	var answer struct {
 		Images []ImageInfo `json:"images"`
 	}
-	err := c.get(ctx, "images", c.o.ims, "/v2/cloudimages", q, &answer)
+	err := c.getWithin(ctx, budget, "images", c.o.ims, "/v2/cloudimages", q, &answer)
 	return answer.Images, err
 }
 
@@ -146,5 +149,5 @@ func (c *Client) ImageQuota(ctx context.Context) (*Quota, error) {
 			return &r.Quota, nil
 		}
 	}
-	return nil, fmt.Errorf("quickimport: quota: %w: none for images", ErrProtocol)
+	return nil, pkg.Errorf("quota: %w: none for images", ErrProtocol)
 }

@@ -4,34 +4,42 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"time"
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/anyimage"
+	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/guest"
 	"github.com/fastimage/fastimage/uploader"
+	"github.com/google/uuid"
 )
 
 // Result is what an import did.
 type Result struct {
-	ImageID      string      `json:"image_id"`      // "" when the job was not waited for
-	ImageName    string      `json:"image_name"`    // as asked for
-	JobID        string      `json:"job_id"`        // "" when the answer to the create call was lost
-	Bucket       string      `json:"bucket"`        // of the object that the image was made of
-	Key          string      `json:"key"`           // of that object
-	Format       Format      `json:"format"`        // of that object
-	SourceFormat string      `json:"source_format"` // "raw", "qcow2", ...
-	SourceBytes  int64       `json:"source_bytes"`  // size of the disk
-	DataBytes    int64       `json:"data_bytes"`    // what of it lies in blocks that are not all zero
-	ObjectBytes  int64       `json:"object_bytes"`  // size of the object, without the .mf
-	WireBytes    int64       `json:"wire_bytes"`    // bytes of bodies sent to the bucket, retries and .mf included
-	ETag         string      `json:"etag"`          // of that object, without quotes
-	Retries      int         `json:"retries"`       // attempts to send a part that failed and were made again
-	Seconds      float64     `json:"seconds"`       // of all phases
-	Phases       []PhaseTime `json:"phases"`        // in order
-	Warnings     []string    `json:"warnings"`      // what to know of the image
+	ImportID     string        `json:"import_id"`              // that of the events; the same when the import is resumed
+	ImageID      string        `json:"image_id"`               // "" when the job was not waited for
+	ImageName    string        `json:"image_name"`             // as asked for
+	JobID        string        `json:"job_id"`                 // "" when the answer to the create call was lost
+	Bucket       string        `json:"bucket"`                 // of the object that the image was made of
+	Key          string        `json:"key"`                    // of that object
+	Format       Format        `json:"format"`                 // of that object
+	OSVersion    string        `json:"os_version,omitempty"`   // as requested, "" for a data disk
+	Architecture Architecture  `json:"architecture,omitempty"` // as requested; "" was left to the service
+	Firmware     Firmware      `json:"firmware,omitempty"`     // as requested; "" was left to the service
+	MinDisk      int           `json:"min_disk"`               // GB
+	Guest        *guest.Report `json:"guest,omitempty"`        // what is on a system disk; nil if it was not examined
+	SourceFormat string        `json:"source_format"`          // "raw", "qcow2", ...
+	SourceBytes  int64         `json:"source_bytes"`           // size of the disk
+	DataBytes    int64         `json:"data_bytes"`             // what of it lies in blocks that are not all zero
+	ObjectBytes  int64         `json:"object_bytes"`           // size of the object, without the .mf
+	WireBytes    int64         `json:"wire_bytes"`             // bytes of bodies sent to the bucket, retries and .mf included
+	ETag         string        `json:"etag"`                   // of that object, without quotes
+	Retries      int           `json:"retries"`                // attempts to send a part that failed and were made again
+	Seconds      float64       `json:"seconds"`                // of all phases
+	Phases       []PhaseTime   `json:"phases"`                 // in order
+	Warnings     []Warning     `json:"warnings"`               // what to know about the image
 }
 
 // PhaseTime is how long a phase took.
@@ -51,9 +59,13 @@ const standardClass = "STANDARD"
 type importer struct {
 	*Client
 	opt     *importOptions
-	img     Image
-	format  Format // of the object
-	object  bool   // the source is an object that is in the bucket already
+	given   Image         // as the caller asked for it
+	img     Image         // with what follows from the disk
+	info    *disk.Info    // of the disk; nil if it cannot be inspected
+	infoErr error         // the disk is truncated
+	guest   *guest.Report // of a system disk; nil if it was not examined
+	format  Format        // of the object
+	object  bool          // the source is an object that is in the bucket already
 	src     *Content
 	mf      *bitmapFile // of a RAW object, once it is made
 	plan    *Plan
@@ -73,24 +85,45 @@ type importer struct {
 // stay when the outcome cannot be known ([ErrUncertain]), when the job still
 // runs, and when the import is durable ([WithStateDir], and a source with an
 // identity): then the same call resumes it.
+//
+// If it fails after the service was asked for the image, the Result with what is
+// known so far is returned beside the error; it is nil before that.
 func (c *Client) Import(ctx context.Context, source Source, img Image, opts ...ImportOption) (*Result, error) {
-	im, release, err := c.begin(ctx, source, img, opts)
+	return c.run(ctx, opts, func(ctx context.Context, im *importer) (func() error, error) {
+		return im.begin(ctx, source, img)
+	})
+}
+
+// run is a call of Import or Create: begin opens the source and the record.
+func (c *Client) run(ctx context.Context, opts []ImportOption, begin func(context.Context, *importer) (func() error, error)) (res *Result, err error) {
+	im, err := c.newImporter(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { im.events.finish(res, err) }()
+	ctx = c.observed(ctx, im.events)
+	release, err := begin(ctx, im)
 	if err != nil {
 		return nil, err
 	}
 	return im.finish(ctx, release)
 }
 
-// begin opens the source and the record of an import.
-func (c *Client) begin(ctx context.Context, source Source, img Image, opts []ImportOption) (*importer, func() error, error) {
+func (c *Client) newImporter(opts []ImportOption) (*importer, error) {
 	o, err := newImportOptions(opts)
-	if err == nil {
-		err = o.check(c.o.store != nil)
-	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	src, err := openContent(ctx, c, source, o.source)
+	return &importer{Client: c, opt: o, started: time.Now(), events: newEvents(uuid.NewString(), o.events)}, nil
+}
+
+// begin opens the source and the record of an import.
+func (im *importer) begin(ctx context.Context, source Source, img Image) (func() error, error) {
+	o := im.opt
+	if err := o.check(im.o.store != nil); err != nil {
+		return nil, err
+	}
+	src, err := openContent(ctx, im.Client, source, o.source)
 	switch {
 	case source == nil || errors.Is(err, fs.ErrInvalid) || errors.Is(err, ErrStreamUsed) || ctx.Err() != nil:
 		err = wrap("source", cmp.Or(ctx.Err(), err))
@@ -108,9 +141,10 @@ func (c *Client) begin(ctx context.Context, source Source, img Image, opts []Imp
 		if src != nil {
 			err = errors.Join(err, src.Close())
 		}
-		return nil, nil, err
+		return nil, err
 	}
-	return c.open(ctx, &importer{Client: c, opt: o, src: src, format: o.format}, img)
+	im.src, im.format = src, o.format
+	return im.open(ctx, img)
 }
 
 // checkSource refuses options that have no effect for a source.
@@ -136,30 +170,61 @@ func refused(field, name string, img Image, err error) error {
 	return v.err()
 }
 
-func (c *Client) open(ctx context.Context, im *importer, img Image) (_ *importer, _ func() error, err error) {
-	im.started, im.events = time.Now(), &eventState{emit: im.opt.progress}
-	im.img = im.complete(img)
+func (im *importer) open(ctx context.Context, img Image) (release func() error, err error) {
+	if err := im.examine(ctx, img); err != nil {
+		return nil, errors.Join(err, im.src.Close())
+	}
+	im.given = im.withKey(img)
+	im.img = im.complete(im.given)
 	unlock, err := im.openJournal(ctx)
 	if err != nil {
-		return nil, nil, errors.Join(err, im.src.Close())
+		return nil, errors.Join(err, im.src.Close())
 	}
 	im.res = im.journal.rec.Result
-	return im, func() error { return errors.Join(im.src.Close(), unlock()) }, nil
+	im.settled()
+	im.events.identify(im.res.ImportID)
+	return func() error { return errors.Join(im.src.Close(), unlock()) }, nil
 }
 
 func (im *importer) finish(ctx context.Context, release func() error) (_ *Result, err error) {
 	defer func() { err = errors.Join(err, release()) }()
 	if err := im.run(ctx); err != nil {
-		return nil, im.cleanUp(ctx, err)
+		err = im.cleanUp(ctx, err)
+		if im.asked() {
+			return im.res, err
+		}
+		return nil, err
 	}
 	return im.res, nil
 }
 
-// complete fills in what the import can know by itself.
-func (im *importer) complete(img Image) Image {
+// asked reports whether the service was asked for the image.
+func (im *importer) asked() bool {
+	s := im.journal.rec.Stage
+	return s == stageSubmitting || s == stageSubmitted || s == stageFinished
+}
+
+// withKey fills in what does not depend on the disk.
+func (im *importer) withKey(img Image) Image {
 	img = img.withDefaults()
 	if img.Key == "" {
 		img.Key = defaultKey(img.Name, im.format)
+	}
+	return img
+}
+
+// settled takes what an earlier run of the same import derived from the disk: a
+// later version, or a list that cannot be read today, may derive something else.
+func (im *importer) settled() {
+	if im.journal.resumed {
+		im.img.OSVersion, im.img.Architecture, im.img.HWFirmwareType, im.img.MinDisk = im.res.OSVersion, im.res.Architecture, im.res.Firmware, im.res.MinDisk
+	}
+}
+
+// complete fills in what the import can derive from the disk.
+func (im *importer) complete(img Image) Image {
+	if img.Type != TypeData {
+		img = im.fromDisk(img)
 	}
 	if img.MinDisk == 0 {
 		img.MinDisk = img.defaultMinDisk(im.src.Size())
@@ -176,13 +241,18 @@ func (im *importer) run(ctx context.Context) error {
 		return err
 	}
 	spent := im.res.Seconds
+	if stage := im.journal.rec.Stage; im.journal.resumed && stage != stagePlanned {
+		im.resumes(stage)
+	}
 	for _, s := range im.steps() {
 		if passed(im.journal.rec.Stage, s.done) {
 			continue
 		}
 		begin := time.Now()
 		im.events.start(s.phase)
-		if err := s.do(ctx); err != nil {
+		err := s.do(ctx)
+		im.events.end(s.phase, time.Since(begin), err)
+		if err != nil {
 			return err
 		}
 		im.res.addPhase(PhaseTime{s.phase, time.Since(begin).Seconds()})
@@ -192,6 +262,15 @@ func (im *importer) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// resumes reports what an earlier run has left.
+func (im *importer) resumes(stage string) {
+	sent := int64(0)
+	if passed(stage, stageUploaded) {
+		sent = im.res.ObjectBytes
+	}
+	im.events.send(func(h EventHeader) Event { return Resumed{h, stage, sent} })
 }
 
 // step is a part of an import; done is the stage that it leads to.
@@ -261,7 +340,7 @@ func wrap(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("quickimport: %s: %w", what, err)
+	return pkg.Errorf("%s: %w", what, err)
 }
 
 func (im *importer) keys() []string {

@@ -24,12 +24,12 @@ const (
 // An ImportOption configures one call of [Client.Import], [Client.Plan],
 // [Client.Create] or [Client.WaitJob]. One that has no effect in a call is an
 // [*OptionError]: Plan takes those of the import that it plans; Create has
-// nothing to upload; WaitJob takes [WithProgress] alone.
+// nothing to upload; WaitJob takes [WithEvents] alone.
 type ImportOption func(*importOptions) error
 
 type importOptions struct {
 	given                map[string]bool // by name
-	progress             func(Event)
+	events               func(Event)
 	format               Format
 	level                zvhd2.Level
 	concurrency, workers int
@@ -41,6 +41,8 @@ type importOptions struct {
 	wait, awaitActive    bool
 	deleteObject         bool
 	source               []anyimage.Option
+	force                bool
+	guest                GuestCheck
 }
 
 // importOption makes an option that is known by its name.
@@ -51,10 +53,10 @@ func importOption(name string, set func(*importOptions) error) ImportOption {
 	}
 }
 
-// WithProgress sets a function that is called with every [Event], from several
-// goroutines but never from two at once. Default none. It must not block.
-func WithProgress(f func(Event)) ImportOption {
-	return importOption("WithProgress", func(o *importOptions) error { o.progress = f; return nil })
+// WithEvents sets a function that is called with every [Event] of the import, from
+// several goroutines but never from two at once. It must not block. Default none.
+func WithEvents(f func(Event)) ImportOption {
+	return importOption("WithEvents", func(o *importOptions) error { o.events = f; return nil })
 }
 
 // WithFormat sets what is uploaded. Default [FormatZVHD2].
@@ -167,6 +169,35 @@ func WithOverwrite() ImportOption {
 	return importOption("WithOverwrite", func(o *importOptions) error { o.overwrite = true; return nil })
 }
 
+// WithForce imports a system disk although it contradicts the requested firmware
+// or architecture. Default: that is an error that matches [ErrMismatch].
+func WithForce() ImportOption {
+	return importOption("WithForce", func(o *importOptions) error { o.force = true; return nil })
+}
+
+// GuestCheck says what follows from an examination of the guest.
+type GuestCheck string
+
+// Guest checks.
+const (
+	GuestWarn   GuestCheck = "warn"   // the default: what is wrong with the guest is a warning
+	GuestStrict GuestCheck = "strict" // a guest that will not work is refused before the upload
+	GuestOff    GuestCheck = "off"    // the guest is not examined
+)
+
+// WithGuestCheck sets what follows from the examination of the guest on a system
+// disk ([guest.Examine]), which is made before the upload. The guest on a disk that
+// can only be read in order is not examined. Default [GuestWarn].
+func WithGuestCheck(g GuestCheck) ImportOption {
+	return importOption("WithGuestCheck", func(o *importOptions) error {
+		if g != GuestWarn && g != GuestStrict && g != GuestOff {
+			return &OptionError{Option: "WithGuestCheck", Reason: fmt.Sprintf("%q: want warn, strict or off", g)}
+		}
+		o.guest = g
+		return nil
+	})
+}
+
 // OptionError is an [ImportOption] that cannot be used, or has no effect, in the
 // call it was given to. It matches [ErrOption].
 type OptionError struct {
@@ -187,14 +218,11 @@ func (e *OptionError) Error() string {
 func (e *OptionError) Is(target error) bool { return target == ErrOption }
 
 func newImportOptions(opts []ImportOption) (*importOptions, error) {
-	o := &importOptions{given: map[string]bool{}, format: FormatZVHD2, level: zvhd2.LevelDefault, verify: true, wait: true, awaitActive: true}
+	o := &importOptions{given: map[string]bool{}, format: FormatZVHD2, guest: GuestWarn, level: zvhd2.LevelDefault, verify: true, wait: true, awaitActive: true}
 	for _, opt := range opts {
 		if err := opt(o); err != nil {
 			return nil, err
 		}
-	}
-	if o.progress == nil {
-		o.progress = func(Event) {}
 	}
 	return o, nil
 }

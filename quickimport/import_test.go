@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,7 +42,8 @@ func (c testImporter) Plan(ctx context.Context, src quickimport.Source, img quic
 // ImportOption that of its imports.
 func cloudClient(t testing.TB, srv *imstest.Server, opts ...any) testImporter {
 	t.Helper()
-	of := append(srv.Options(), quickimport.WithPolling(time.Millisecond, 20*time.Millisecond))
+	of := append(srv.Options(), quickimport.WithPolling(time.Millisecond, 20*time.Millisecond),
+		quickimport.WithRetryBudget(time.Second), quickimport.WithSettleTime(time.Second))
 	var c testImporter
 	for _, o := range opts {
 		switch o := o.(type) {
@@ -58,6 +60,18 @@ func cloudClient(t testing.TB, srv *imstest.Server, opts ...any) testImporter {
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// onProgress calls f with the numbers of an import, and at the begin of each phase.
+func onProgress(f func(quickimport.Progress)) quickimport.ImportOption {
+	return quickimport.WithEvents(func(e quickimport.Event) {
+		switch e := e.(type) {
+		case quickimport.PhaseStarted:
+			f(quickimport.Progress{EventHeader: e.EventHeader, Phase: e.Phase})
+		case quickimport.Progress:
+			f(e)
+		}
+	})
 }
 
 func demo(bucket string) quickimport.Image {
@@ -84,8 +98,8 @@ func TestImportZVHD2(t *testing.T) {
 	srv := imstest.NewServer(t)
 	var mu sync.Mutex
 	var phases []quickimport.Phase
-	var last quickimport.Event
-	c := cloudClient(t, srv, quickimport.WithProgress(func(e quickimport.Event) {
+	var last quickimport.Progress
+	c := cloudClient(t, srv, onProgress(func(e quickimport.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(phases) == 0 || phases[len(phases)-1] != e.Phase {
@@ -239,7 +253,7 @@ func TestImportKeepsAnObjectThatIsThere(t *testing.T) {
 func TestImportCancelled(t *testing.T) {
 	srv := imstest.NewServer(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	c := cloudClient(t, srv, quickimport.WithProgress(func(e quickimport.Event) {
+	c := cloudClient(t, srv, onProgress(func(e quickimport.Progress) {
 		if e.Phase == quickimport.PhaseUpload && e.Done > 0 {
 			cancel()
 		}
@@ -254,4 +268,13 @@ func noise(n int) []byte {
 	data := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(data) // never fails
 	return data
+}
+
+// warningTexts is what warnings say, a line each.
+func warningTexts(ws []quickimport.Warning) string {
+	var texts []string
+	for _, w := range ws {
+		texts = append(texts, string(w.Code)+": "+w.Text)
+	}
+	return strings.Join(texts, "\n")
 }

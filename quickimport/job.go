@@ -2,17 +2,20 @@ package quickimport
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
+	"math"
 	"net/http"
 	"net/url"
 	"regexp"
-	"time"
+	"slices"
+	"strings"
+
+	"github.com/fastimage/fastimage/internal/cloud"
 )
 
-// JobStatus is the state of a job; values that are not listed here are kept
-// and treated as not ended.
+// JobStatus is the state of a job, in upper case; values that are not listed here
+// are kept and treated as not ended.
 type JobStatus string
 
 // The documented states.
@@ -23,16 +26,35 @@ const (
 	JobFail    JobStatus = "FAIL"    // ended, without one
 )
 
-// Job is the state of an asynchronous job of the image service.
+// Other words for the states that end a job, seen at services with the same API.
+var (
+	successStatus = []JobStatus{JobSuccess, "SUCCEEDED"}
+	failStatus    = []JobStatus{JobFail, "FAILED", "FAILURE", "ERROR", "CANCELLED", "CANCELED", "ABORTED"}
+	openStatus    = []JobStatus{JobInit, JobRunning, "PENDING", "QUEUED", "WAITING"}
+)
+
+// Failed reports whether the job has ended without an image.
+func (s JobStatus) Failed() bool { return slices.Contains(failStatus, s) }
+
+// Succeeded reports whether the job has ended with an image.
+func (s JobStatus) Succeeded() bool { return slices.Contains(successStatus, s) }
+
+func (s JobStatus) known() bool { return s.Failed() || s.Succeeded() || slices.Contains(openStatus, s) }
+
+// Job is the state of an asynchronous job of the image service. What the service
+// gives in another type than documented, or not at all, is empty.
 type Job struct {
 	ID         string      `json:"job_id"`
 	Type       string      `json:"job_type"` // what the job does, as the service names it
 	Status     JobStatus   `json:"status"`
-	BeginTime  string      `json:"begin_time"`  // RFC 3339, as the service writes it
+	BeginTime  string      `json:"begin_time"`  // as the service writes it
 	EndTime    string      `json:"end_time"`    // "" while it runs
 	ErrorCode  string      `json:"error_code"`  // "" unless it failed
 	FailReason string      `json:"fail_reason"` // "" unless it failed
 	Entities   JobEntities `json:"entities"`    // the image, and the details of a failure
+
+	redact  func(string) string // takes secrets out of texts; set before decoding
+	percent float64             // as the service gave it: 0 to 1 or 0 to 100; negative if it gave none
 }
 
 // JobEntities is what a job works on and how far it has come.
@@ -47,183 +69,164 @@ type JobEntities struct {
 	AdditionErrorMsg  string  `json:"addition_error_msg"`  // its text
 }
 
-// jobID holds what comes from a server or a command line to what can stand in a path.
+func (j *Job) redactWith(f func(string) string) { j.redact = f }
+
+// UnmarshalJSON reads what there is: only the status and the image's id matter,
+// and nothing else may make a job unreadable.
+func (j *Job) UnmarshalJSON(data []byte) error {
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	top := looseObject(v)
+	if inner := looseObject(top["job"]); inner != nil && top["status"] == nil {
+		top = inner
+	}
+	text := func(m map[string]any, key string) string {
+		s := looseText(m[key])
+		if j.redact != nil {
+			s = j.redact(s)
+		}
+		return cloud.Clip(s)
+	}
+	e := looseObject(top["entities"])
+	j.Type, j.BeginTime, j.EndTime = text(top, "job_type"), text(top, "begin_time"), text(top, "end_time")
+	j.Status = JobStatus(strings.ToUpper(text(top, "status")))
+	j.ErrorCode, j.FailReason = text(top, "error_code"), text(top, "fail_reason")
+	j.Entities = JobEntities{
+		ImageID: text(e, "image_id"), ImageName: text(e, "image_name"), CurrentTask: text(e, "current_task"),
+		ErrorCode: text(e, "error_code"), Error: text(e, "error"),
+		AdditionErrorCode: text(e, "addition_error_code"), AdditionErrorMsg: text(e, "addition_error_msg"),
+	}
+	setIfEmpty(&j.Entities.ImageID, text(top, "image_id"))
+	j.percent = percentOf(e["process_percent"])
+	j.Entities.ProcessPercent = scalePercent(j.percent, j.percent)
+	j.fromSubJobs(e, text, 0)
+	return nil
+}
+
+// fromSubJobs takes an image's id and the reason of a failure from the jobs below
+// a job, where the job itself has none.
+func (j *Job) fromSubJobs(e map[string]any, text func(map[string]any, string) string, depth int) {
+	for _, key := range []string{"sub_jobs_result", "sub_jobs_list", "results", "sub_jobs"} {
+		list, _ := e[key].([]any)
+		for _, v := range list[:min(len(list), 16)] {
+			sub := looseObject(v)
+			below := looseObject(sub["entities"])
+			setIfEmpty(&j.Entities.ImageID, text(below, "image_id"))
+			setIfEmpty(&j.Entities.ImageID, text(sub, "image_id"))
+			if code, reason := text(sub, "error_code"), text(sub, "fail_reason"); j.ErrorCode == "" && j.FailReason == "" {
+				j.ErrorCode, j.FailReason = code, reason
+			}
+			if code, reason := text(below, "error_code"), text(below, "error"); j.Entities.ErrorCode == "" && j.Entities.Error == "" {
+				j.Entities.ErrorCode, j.Entities.Error = code, reason
+			}
+			if depth < maxDepth {
+				j.fromSubJobs(below, text, depth+1)
+			}
+		}
+	}
+}
+
+// percentOf is a progress as the service gave it, bounded; negative if there is
+// none.
+func percentOf(v any) float64 {
+	n, ok := looseNumber(v)
+	if !ok || math.IsNaN(n) {
+		return -1
+	}
+	return min(max(n, 0), 100)
+}
+
+// scalePercent is a progress of 0 to 100. The service's examples have fractions,
+// its description a percentage: until a job has reported more than 1, it is a
+// fraction.
+func scalePercent(p, most float64) float64 {
+	if p < 0 {
+		return 0
+	}
+	if most <= 1 {
+		return p * 100
+	}
+	return p
+}
+
+// jobID is what can be part of a path, of what comes from a server or a user.
 var jobID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,128}$`)
 
-// Job reads a job's state. It asks /v1/cloudimages/job/{id}, which needs no
-// project; installations that lack it answer 404 and are asked
-// /v1/{project_id}/jobs/{id}.
+// Job reads a job's state. There are two endpoints for that: one has the
+// progress, but needs a right of its own and is missing on some clouds. If one
+// is refused the other is asked, and the client remembers which works.
 func (c *Client) Job(ctx context.Context, id string) (*Job, error) {
+	return c.readJob(ctx, id, c.o.retryBudget)
+}
+
+func (c *Client) readJob(ctx context.Context, id string, budget cloudBudget) (*Job, error) {
 	if !jobID.MatchString(id) {
-		return nil, fmt.Errorf("quickimport: job %q: not a job id", id)
+		return nil, pkg.Errorf("job %q: %w", id, ErrJobID)
 	}
-	job := &Job{}
-	err := c.get(ctx, "job", c.o.ims, "/v1/cloudimages/job/"+id, nil, job)
-	if errors.Is(err, ErrNotFound) {
-		project, perr := c.ProjectID(ctx)
-		if perr != nil {
-			return nil, errors.Join(err, perr)
+	endpoints := []func(context.Context, string, cloudBudget) (*Job, error){c.jobWithProgress, c.jobOfProject}
+	first := int(c.jobEndpoint.Load())
+	job, err := endpoints[first](ctx, id, budget)
+	if otherEndpoint(err) {
+		other, oerr := endpoints[1-first](ctx, id, budget)
+		if oerr == nil {
+			// A job that vanished is not found at either: then nothing is learned.
+			c.jobEndpoint.Store(int32(1 - first))
+			return other, nil
 		}
-		err = c.get(ctx, "job", c.o.ims, "/v1/"+url.PathEscape(project)+"/jobs/"+id, nil, job)
+		if !otherEndpoint(oerr) {
+			err = oerr
+		}
 	}
+	return job, err
+}
+
+// otherEndpoint reports whether the other endpoint may answer: any 4xx but those
+// that both would give.
+func otherEndpoint(err error) bool {
+	api, ok := errors.AsType[*APIError](err)
+	return ok && api.StatusCode/100 == 4 && api.StatusCode != http.StatusUnauthorized && !api.Retryable
+}
+
+func (c *Client) jobWithProgress(ctx context.Context, id string, budget cloudBudget) (*Job, error) {
+	return c.jobAt(ctx, id, "/v1/cloudimages/job/"+id, budget)
+}
+
+func (c *Client) jobOfProject(ctx context.Context, id string, budget cloudBudget) (*Job, error) {
+	project, err := c.ProjectID(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if job.Status == "" {
-		return nil, fmt.Errorf("quickimport: job %s: %w: no status", id, ErrProtocol)
+	return c.jobAt(ctx, id, "/v1/"+url.PathEscape(project)+"/jobs/"+id, budget)
+}
+
+func (c *Client) jobAt(ctx context.Context, id, path string, budget cloudBudget) (*Job, error) {
+	job := &Job{}
+	if err := c.getWithin(ctx, budget, "job", c.o.ims, path, nil, job); err != nil {
+		return nil, err
 	}
-	job.ID = id
+	job.ID, job.redact = id, nil
+	if job.Status == "" {
+		return nil, pkg.Errorf("job %s: %w: no status", id, ErrProtocol)
+	}
 	return job, nil
 }
 
-// WaitJob follows a job to its end: success with an image id, or a
-// [*JobError]. When ctx ends first the job goes on in the cloud, and the error
-// says so. [WithProgress] is the only option: each poll is an event of [PhaseJob].
-func (c *Client) WaitJob(ctx context.Context, id string, opts ...ImportOption) (*Job, error) {
-	o, err := newImportOptions(opts)
-	if err == nil {
-		err = o.only("WaitJob", "WithProgress")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return c.waitJob(ctx, id, func(percent int) { o.progress(Event{Phase: PhaseJob, Percent: percent}) })
-}
+// JobError is a job that ended without an image.
+type JobError struct{ Job Job }
 
-func (c *Client) waitJob(ctx context.Context, id string, report func(percent int)) (*Job, error) {
-	for pause := c.o.pollMin; ; pause = min(pause*3/2, c.o.pollMax) {
-		job, err := c.Job(ctx, id)
-		if ctx.Err() != nil {
-			return nil, stillRunning(id, ctx.Err())
-		}
-		if err != nil && !transient(err) {
-			return nil, err
-		}
-		if err == nil {
-			report(min(max(int(job.Entities.ProcessPercent), 0), 100))
-			if done, err := job.ended(); done {
-				return job, err
-			}
-		}
-		if err := sleep(ctx, jitter(pause)); err != nil {
-			return nil, stillRunning(id, err)
+// Error implements error.
+func (e *JobError) Error() string { return string(pkg) + ": " + e.Text() }
+
+// Text is Error without the name of the package.
+func (e *JobError) Text() string {
+	j, s := e.Job, "job "+e.Job.ID+" failed"
+	for _, p := range [][2]string{{j.ErrorCode, j.FailReason}, {j.Entities.ErrorCode, j.Entities.Error},
+		{j.Entities.AdditionErrorCode, j.Entities.AdditionErrorMsg}} {
+		if part := strings.TrimSpace(p[0] + " " + p[1]); part != "" && !strings.Contains(s, part) {
+			s += ": " + part
 		}
 	}
-}
-
-func stillRunning(id string, err error) error {
-	return fmt.Errorf("quickimport: %w: %w (job %s goes on in the cloud; ask for it later by this id)", ErrStoppedWaiting, err, id)
-}
-
-func (j *Job) ended() (bool, error) {
-	switch j.Status {
-	case JobSuccess:
-		if j.Entities.ImageID == "" {
-			return true, fmt.Errorf("quickimport: job %s: %w: SUCCESS without an image id", j.ID, ErrProtocol)
-		}
-		return true, nil
-	case JobFail:
-		return true, &JobError{Job: *j}
-	}
-	return false, nil
-}
-
-// CreateImage asks for an image of an object that lies in the bucket and gives
-// the id of the job that makes it. It sends nothing that breaks a documented
-// rule ([Image.Validate]).
-//
-// The POST is not idempotent. An answer that says for certain that nothing was
-// done (flow control, IMG.0060 and IMG.0194) is waited out. After a 5xx the
-// image is looked up by its name, and the request is sent again only while
-// there is none. When the answer was lost it is never sent again: the error
-// matches [ErrUncertain].
-func (c *Client) CreateImage(ctx context.Context, img Image) (jobID string, err error) {
-	img = img.withDefaults()
-	if err := img.Validate(); err != nil {
-		return "", err
-	}
-	var failed error // an answer that leaves open whether anything was done
-	err = c.retry(ctx, "create image", func() error {
-		jobID, err = c.postCreate(ctx, img)
-		if failed != nil && errors.Is(err, ErrNameTaken) {
-			return uncertain(img.Name, errors.Join(failed, err)) // the first call may have taken it
-		}
-		if api := (*APIError)(nil); errors.As(err, &api) && api.StatusCode >= http.StatusInternalServerError {
-			failed = err
-			return c.afterServerError(ctx, img.Name, err)
-		}
-		return err
-	}, func(err error) bool {
-		var api *APIError
-		return errors.As(err, &api) && api.Retryable && !errors.Is(err, ErrUncertain)
-	})
-	return jobID, err
-}
-
-func (c *Client) postCreate(ctx context.Context, img Image) (string, error) {
-	var answer struct {
-		JobID string `json:"job_id"`
-	}
-	err := c.do(ctx, call{op: "create image", method: http.MethodPost, endpoint: c.o.ims,
-		path: "/" + c.o.apiVersion + "/cloudimages/quickimport/action", body: img.body()}, &answer)
-	switch lost := (*url.Error)(nil); {
-	case errors.As(err, &lost) && !notSent(err), errors.Is(err, ErrProtocol):
-		return "", uncertain(img.Name, err)
-	case err != nil:
-		return "", err
-	case !jobID.MatchString(answer.JobID):
-		return "", uncertain(img.Name, fmt.Errorf("%w: job id %q", ErrProtocol, answer.JobID))
-	}
-	return answer.JobID, nil
-}
-
-// afterServerError decides what a 5xx left behind.
-func (c *Client) afterServerError(ctx context.Context, name string, cause error) error {
-	found, err := c.ImagesByName(ctx, name)
-	if err != nil {
-		return uncertain(name, errors.Join(cause, err))
-	}
-	if len(found) > 0 {
-		return uncertain(name, fmt.Errorf("%w; yet an image of this name is there: %s (%s)", cause, found[0].ID, found[0].Status))
-	}
-	return cause
-}
-
-func uncertain(name string, err error) error {
-	return fmt.Errorf("quickimport: %w: the request may have been carried out: look for an image named %q and at the region's running jobs before you try again: %w", ErrUncertain, name, err)
-}
-
-// awaitActive waits until the image is usable. An image that is not listed for
-// as long as the settle time is an error: its job has failed, or somebody has
-// removed it.
-func (c *Client) awaitActive(ctx context.Context, id string) error {
-	seen := time.Now()
-	for pause := c.o.pollMin; ; pause = min(pause*3/2, c.o.pollMax) {
-		img, err := c.ImageByID(ctx, id)
-		switch {
-		case err == nil && img.Status == ImageActive:
-			return nil
-		case err == nil && (img.Status == ImageKilled || img.Status == ImageDeleted):
-			return fmt.Errorf("quickimport: image %s: %w: it is %s", id, ErrImageFailed, img.Status)
-		case err == nil:
-			seen = time.Now()
-		case errors.Is(err, ErrNotFound):
-			if time.Since(seen) > c.o.settle {
-				return fmt.Errorf("%w: the job that made it has failed, or it was removed", err)
-			}
-		case !transient(err):
-			return err
-		}
-		if serr := sleep(ctx, jitter(pause)); serr != nil {
-			return fmt.Errorf("quickimport: image %s is made but not active yet: %w", id, serr)
-		}
-	}
-}
-
-// notSent tells errors that came before a single byte of the request left:
-// the name was not resolved or the connection not made.
-func notSent(err error) bool {
-	var dns *net.DNSError
-	var op *net.OpError
-	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
+	return s
 }

@@ -93,7 +93,7 @@ func TestWaitJobPassesOnWhatTheServiceSays(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, quickimport.JobStatus("QUEUED_SOMEWHERE"), job.Status)
 	n.Store(0)
-	job, err = c.WaitJob(t.Context(), "j1", quickimport.WithProgress(func(e quickimport.Event) { percents = append(percents, e.Percent) }))
+	job, err = c.WaitJob(t.Context(), "j1", onProgress(func(e quickimport.Progress) { percents = append(percents, e.Percent) }))
 	require.NoError(t, err)
 	require.Equal(t, "i1", job.Entities.ImageID)
 	require.Equal(t, 0, percents[0])
@@ -144,7 +144,7 @@ func TestWaitJobThroughTransientErrors(t *testing.T) {
 	defer cancel()
 	_, err = c.WaitJob(ctx, "j1")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "job j1 goes on in the cloud")
+	require.ErrorContains(t, err, "job j1 continues in the cloud")
 	require.ErrorIs(t, err, quickimport.ErrStoppedWaiting)
 }
 

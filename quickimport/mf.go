@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/fastimage/fastimage/bitmap"
+	"github.com/fastimage/fastimage/internal/pkgerr"
 )
 
 // maxMF bounds a bitmap file that is handed in: 1 TiB in blocks of 4 KiB takes
@@ -36,12 +37,9 @@ func (im *importer) checkMF(ctx context.Context, v *validation) error {
 }
 
 // mfError is a bitmap file that cannot be used.
-type mfError struct {
-	err    error
-	advice string
-}
+type mfError struct{ err error }
 
-func (e *mfError) Error() string { return bare(e.err) }
+func (e *mfError) Error() string { return pkgerr.Text(e.err) }
 func (e *mfError) Unwrap() error { return e.err }
 
 // makeMF makes the bitmap file, or reads the caller's, once.
@@ -80,14 +78,14 @@ func (im *importer) checkedMF(disk *bitmap.Bitmap, layout bitmap.Layout) ([]byte
 	}
 	given, err := bitmap.Decode(bytes.NewReader(mf), disk.Size(), layout)
 	if err != nil && im.opt.bitmapLayout != nil {
-		return nil, &mfError{err, "check the layout, or make the file anew"}
+		return nil, &mfError{err}
 	}
 	if err != nil {
-		im.warn("%s is not in the default layout, so it is not known to cover the image (%s): 'fastimage bitmap infer' finds its layout", im.opt.bitmapFile, bare(err))
+		im.warn(WarnBitmap, "%s is not in the default layout, so it cannot be checked against the image (%s)", im.opt.bitmapFile, pkgerr.Text(err))
 		return mf, nil
 	}
 	if err := given.CheckCoverage(disk); err != nil {
-		return nil, &mfError{err, fmt.Sprintf("the image would lose data: make the file anew, or give its layout if it is not %q", layout)}
+		return nil, &mfError{err}
 	}
 	return mf, nil
 }
@@ -95,7 +93,7 @@ func (im *importer) checkedMF(disk *bitmap.Bitmap, layout bitmap.Layout) ([]byte
 func readMF(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, &mfError{err, "check the path"}
+		return nil, &mfError{err}
 	}
 	defer f.Close()
 	mf, err := io.ReadAll(io.LimitReader(f, maxMF+1))
@@ -103,7 +101,7 @@ func readMF(name string) ([]byte, error) {
 		err = fmt.Errorf("%d bytes or more, a bitmap file has 1 byte to %d MiB", len(mf), maxMF>>20)
 	}
 	if err != nil {
-		return nil, &mfError{err, "make the file anew"}
+		return nil, &mfError{err}
 	}
 	return mf, nil
 }

@@ -1,6 +1,7 @@
 package quickimport
 
 import (
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -19,8 +20,14 @@ type Option func(*options) error
 type options struct {
 	region, projectID            string
 	ims, obs, iam                string
+	domain                       string
 	credentials                  CredentialsProvider
 	transport                    http.RoundTripper
+	rootCAs                      *x509.CertPool
+	pathStyle                    *bool // nil: by the endpoint's host
+	stall                        time.Duration
+	retryBudget                  time.Duration
+	userAgent                    string
 	logger                       *slog.Logger
 	apiVersion                   string
 	store                        uploader.Store
@@ -49,17 +56,29 @@ func WithCredentials(p CredentialsProvider) Option {
 // looked up by the region's name (GET /v3/projects).
 func WithProjectID(id string) Option { return func(o *options) error { o.projectID = id; return nil } }
 
-// WithIMSEndpoint sets the image service's URL. Default https://ims.{region}.myhuaweicloud.com.
+// WithDomain sets the domain of the cloud's endpoints: ims.{region}.{domain} and
+// so on. Default: that of the region ([RegionDomain]).
+func WithDomain(domain string) Option {
+	return func(o *options) error {
+		if u, err := url.Parse("https://" + domain); err != nil || domain == "" || u.Host != domain || strings.HasPrefix(domain, ".") {
+			return pkg.Errorf("domain %q: want a domain such as myhuaweicloud.com", domain)
+		}
+		o.domain = domain
+		return nil
+	}
+}
+
+// WithIMSEndpoint sets the image service's URL. Default https://ims.{region}.{domain}.
 func WithIMSEndpoint(u string) Option {
 	return func(o *options) error { return setURL(&o.ims, "image service", u) }
 }
 
-// WithOBSEndpoint sets the object storage's URL. Default https://obs.{region}.myhuaweicloud.com.
+// WithOBSEndpoint sets the object storage's URL. Default https://obs.{region}.{domain}.
 func WithOBSEndpoint(u string) Option {
 	return func(o *options) error { return setURL(&o.obs, "object storage", u) }
 }
 
-// WithIAMEndpoint sets the identity service's URL. Default https://iam.{region}.myhuaweicloud.com.
+// WithIAMEndpoint sets the identity service's URL. Default https://iam.{region}.{domain}.
 func WithIAMEndpoint(u string) Option {
 	return func(o *options) error { return setURL(&o.iam, "identity", u) }
 }
@@ -73,14 +92,56 @@ func setURL(to *string, what, raw string) error {
 	return nil
 }
 
-// WithTransport sets the transport of all requests: proxies and CA bundles go
-// in here. Default: HTTP/1.1 with the proxy of the environment and a
-// connection for every part in flight.
+// WithTransport sets the transport of all requests, for instance with a proxy of
+// its own. It excludes [WithRootCAs]. Default: HTTP/1.1 with the proxy of the
+// environment and a connection for every part in flight.
 func WithTransport(t http.RoundTripper) Option {
 	return func(o *options) error { o.transport = t; return nil }
 }
 
-// WithLogger sets a logger for what is retried or cleaned up. Default: none.
+// WithRootCAs sets the certificate authorities to trust. Default: the system's.
+func WithRootCAs(pool *x509.CertPool) Option {
+	return func(o *options) error { o.rootCAs = pool; return nil }
+}
+
+// WithPathStyle sets whether buckets are addressed by path instead of by host
+// name. Default: by path if the endpoint's host is an IP address or has no dot.
+func WithPathStyle(on bool) Option {
+	return func(o *options) error { o.pathStyle = &on; return nil }
+}
+
+// WithStallTimeout sets how long a request may move (almost) no byte before it
+// fails and is retried, 1 s to 1 h. Default 60 s.
+func WithStallTimeout(d time.Duration) Option {
+	return func(o *options) error {
+		if d < time.Second || d > time.Hour {
+			return pkg.Errorf("stall timeout %v: want 1s to 1h", d)
+		}
+		o.stall = d
+		return nil
+	}
+}
+
+// WithRetryBudget sets for how long a failing request that may be repeated is
+// repeated, counted from its first failure, 0 to 24 h. Once the service was asked
+// for an image, the import waits as long as its context lets it. Default 10 min.
+func WithRetryBudget(d time.Duration) Option {
+	return func(o *options) error {
+		if d < 0 || d > 24*time.Hour {
+			return pkg.Errorf("retry budget %v: want 0 to 24h", d)
+		}
+		o.retryBudget = max(d, 1) // 0 is the default of what is below
+		return nil
+	}
+}
+
+// WithUserAgent sets the User-Agent of all requests. Default: the SDK's.
+func WithUserAgent(s string) Option {
+	return func(o *options) error { o.userAgent = s; return nil }
+}
+
+// WithLogger sets a logger for what is retried or cleaned up. Its calls carry the
+// context of the import. Default: none.
 func WithLogger(l *slog.Logger) Option { return func(o *options) error { o.logger = l; return nil } }
 
 // WithStateDir makes imports durable: what an import has reached is kept in
@@ -140,29 +201,28 @@ func WithPolling(first, longest time.Duration) Option {
 func newOptions(opts []Option) (*options, error) {
 	o := &options{
 		apiVersion: "v2", pollMin: 250 * time.Millisecond, pollMax: 30 * time.Second, apiTimeout: 30 * time.Second, settle: time.Minute,
-		logger: slog.New(slog.DiscardHandler),
+		retryBudget: cloud.DefaultBudget, logger: slog.New(slog.DiscardHandler),
 	}
 	for _, opt := range opts {
 		if err := opt(o); err != nil {
-			return nil, fmt.Errorf("quickimport: %w", err)
+			return nil, pkg.Errorf("%w", err)
 		}
 	}
 	if o.region == "" {
-		return nil, fmt.Errorf("quickimport: no region: use WithRegion")
+		return nil, pkg.Errorf("no region: use WithRegion")
 	}
 	if o.credentials == nil {
-		return nil, fmt.Errorf("quickimport: %w: use WithCredentials", ErrNoCredentials)
+		return nil, pkg.Errorf("%w: use WithCredentials", ErrNoCredentials)
 	}
 	if o.logger == nil {
 		o.logger = slog.New(slog.DiscardHandler)
 	}
+	if o.transport != nil && o.rootCAs != nil {
+		return nil, pkg.Errorf("WithRootCAs has no effect with WithTransport: set them in the transport")
+	}
 	if o.transport == nil {
-		o.transport = cloud.NewTransport(cloud.TransportConfig{})
+		o.transport = cloud.NewTransport(cloud.TransportConfig{RootCAs: o.rootCAs})
 	}
-	for service, to := range map[string]*string{"ims": &o.ims, "obs": &o.obs, "iam": &o.iam} {
-		if *to == "" {
-			*to = "https://" + service + "." + o.region + ".myhuaweicloud.com"
-		}
-	}
+	o.setEndpoints()
 	return o, nil
 }

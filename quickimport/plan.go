@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
-	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/disk"
+	"github.com/fastimage/fastimage/rawimage/guest"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -20,15 +21,20 @@ type Plan struct {
 	ImageName string     `json:"image_name"`       // as asked for
 	MinDisk   int        `json:"min_disk"`         // GB
 
+	OSVersion    string       `json:"os_version,omitempty"`   // that is requested: as given, or derived from the guest
+	Architecture Architecture `json:"architecture,omitempty"` // that is requested: as given, or what the disk says; "" leaves it to the service
+	Firmware     Firmware     `json:"firmware,omitempty"`     // that is requested: as given, or what the disk says; "" leaves it to the service
+
 	ObjectBytesMax int64 `json:"object_bytes_max"` // the object has at most as many bytes
 	PartBytes      int64 `json:"part_bytes"`       // size of a part
 	PartsMax       int64 `json:"parts_max"`        // the object has at most as many parts
 	SendBytesMax   int64 `json:"send_bytes_max"`   // of the object, without retries: parts of zeros are made on the server, of one that is sent
 
-	Disk     *disk.Info `json:"disk,omitempty"`  // partition table
-	Quota    *Quota     `json:"quota,omitempty"` // of images; nil if it could not be read
-	Stage    string     `json:"stage"`           // what an earlier run has reached; "planned" for a new import
-	Warnings []string   `json:"warnings"`        // what does not stand against the import
+	Disk     *disk.Info    `json:"disk,omitempty"`  // partition table
+	Guest    *guest.Report `json:"guest,omitempty"` // what is on a system disk; nil if it was not examined
+	Quota    *Quota        `json:"quota,omitempty"` // of images; nil if it could not be read
+	Stage    string        `json:"stage"`           // what an earlier run has reached; "planned" for a new import
+	Warnings []Warning     `json:"warnings"`        // what to know before the import
 }
 
 // PlanSource describes the source of an import.
@@ -45,13 +51,21 @@ type PlanSource struct {
 // error is a [*ValidationError] with every problem found, or what kept it from
 // checking. To know whether the bucket takes uploads, which no other request
 // proves, it puts an object of a few bytes beside the target and removes it.
-func (c *Client) Plan(ctx context.Context, source Source, img Image, opts ...ImportOption) (*Plan, error) {
-	im, release, err := c.begin(ctx, source, img, opts)
+func (c *Client) Plan(ctx context.Context, source Source, img Image, opts ...ImportOption) (_ *Plan, err error) {
+	im, err := c.newImporter(opts)
 	if err != nil {
 		return nil, err
 	}
-	err = im.preflight(ctx)
-	if err = errors.Join(err, release()); err != nil {
+	defer func() { im.events.finish(nil, err) }()
+	ctx = c.observed(ctx, im.events)
+	release, err := im.begin(ctx, source, img)
+	if err != nil {
+		return nil, err
+	}
+	im.events.start(PhasePreflight)
+	err = errors.Join(im.preflight(ctx), release())
+	im.events.end(PhasePreflight, time.Since(im.started), err)
+	if err != nil {
 		return nil, err
 	}
 	return im.plan, nil
@@ -61,7 +75,11 @@ func (im *importer) newPlan() *Plan {
 	p := &Plan{
 		Source: PlanSource{Name: im.src.Name(), Format: string(im.src.Format()), DiskBytes: im.src.Size(), FileBytes: im.src.FileSize()},
 		Format: im.format, Bucket: im.img.Bucket, Key: im.img.Key, ImageName: im.img.Name, MinDisk: im.img.MinDisk,
-		Stage: im.journal.rec.Stage, Warnings: append([]string{}, im.src.Warnings()...),
+		OSVersion: im.img.OSVersion, Architecture: im.img.Architecture, Firmware: im.img.HWFirmwareType, Guest: im.guest,
+		Stage: im.journal.rec.Stage, Warnings: []Warning{},
+	}
+	for _, w := range im.src.Warnings() {
+		p.Warnings = append(p.Warnings, Warning{WarnSource, w})
 	}
 	if im.format == FormatRaw {
 		p.MFKey = mfKey(im.img.Key)
@@ -69,62 +87,9 @@ func (im *importer) newPlan() *Plan {
 	return p
 }
 
-// inspect reads the partition table: a disk that ends before its own table
-// says so was cut short on its way here. What its file systems hint at is
-// compared with the request, and is a warning.
-func (im *importer) inspect(ctx context.Context, v *validation) error {
-	info, err := im.src.Inspect(ctx)
-	if errors.Is(err, rawimage.ErrTruncated) {
-		v.problem("file", im.src.Name(), err)
-		return nil
-	}
-	if err != nil {
-		return wrap("source", err)
-	}
-	if info == nil { // a container that is read in order
-		return nil
-	}
-	im.plan.Disk = info
-	for _, p := range info.Problems {
-		im.warn("the partition table: %s", p)
-	}
-	if im.img.Type != TypeData {
-		im.compareHints(info)
-	}
-	return nil
-}
-
 // warn adds to the plan's warnings, which become the result's.
-func (im *importer) warn(format string, args ...any) {
-	im.plan.Warnings = append(im.plan.Warnings, fmt.Sprintf(format, args...))
-}
-
-// compareHints warns of a request that the disk seems not to fit.
-func (im *importer) compareHints(info *disk.Info) {
-	uefi := im.img.HWFirmwareType == FirmwareUEFI || im.img.Architecture == ArchARM
-	switch {
-	case info.Firmware == disk.FirmwareUEFI && !uefi:
-		im.warn("the disk seems to start by UEFI (%s), the image is asked for with BIOS: consider hw_firmware_type uefi", info.FirmwareSource)
-	case info.Firmware == disk.FirmwareBIOS && uefi:
-		im.warn("the disk seems to start by BIOS (%s), the image is asked for with UEFI", info.FirmwareSource)
-	}
-	asked := string(im.img.Architecture)
-	if asked == "" {
-		asked = string(ArchX86)
-	}
-	var hints []disk.Hint
-	for _, h := range info.Hints {
-		if h.Key != "architecture" {
-			continue
-		}
-		if h.Value == asked {
-			return // a disk may start on several
-		}
-		hints = append(hints, h)
-	}
-	for _, h := range hints {
-		im.warn("the disk seems to be for %s (%s), the image is asked for as %s", h.Value, h.Source, asked)
-	}
+func (im *importer) warn(code WarningCode, format string, args ...any) {
+	im.plan.Warnings = append(im.plan.Warnings, Warning{code, fmt.Sprintf(format, args...)})
 }
 
 // planUpload says what would be sent.

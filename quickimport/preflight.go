@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fastimage/fastimage/internal/pkgerr"
 	"github.com/fastimage/fastimage/rawimage"
-	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -27,7 +25,7 @@ func (im *importer) preflight(ctx context.Context) error {
 		return wrap("preflight", ctx.Err())
 	}
 	if unchecked != nil && len(v.problems) > 0 {
-		v.problems = append(v.problems, Problem{Field: "preflight", Rule: "could not check all: " + bare(unchecked), Advice: "there may be more reasons", Err: unchecked})
+		v.problems = append(v.problems, Problem{Field: "preflight", Reason: ReasonUnchecked, Rule: "not everything could be checked: " + pkgerr.Text(unchecked), Err: unchecked})
 	}
 	if err := v.err(); err != nil {
 		return err
@@ -36,9 +34,8 @@ func (im *importer) preflight(ctx context.Context) error {
 		return unchecked
 	}
 	for _, w := range im.plan.Warnings {
-		im.o.logger.LogAttrs(ctx, slog.LevelWarn, w)
+		im.warned(ctx, w)
 	}
-	im.res.Warnings = im.plan.Warnings
 	return nil
 }
 
@@ -46,19 +43,17 @@ func (im *importer) preflight(ctx context.Context) error {
 // is wrong with the disk goes to v.
 func (im *importer) checkSource(ctx context.Context, v *validation) error {
 	size, name := im.src.Size(), im.src.Name()
-	v.check(size <= MaxImageSize, "file", name, "IMG.0059", fmt.Sprintf("has a disk of %d bytes, fast image creation takes at most 1 TB (%d)", size, int64(MaxImageSize)), "import it in parts, or by the service's slow way")
+	v.check(size <= MaxImageSize, "file", name, "IMG.0059", ReasonTooLarge, fmt.Sprintf("has a disk of %d bytes; fast image creation takes at most 1 TB (%d)", size, int64(MaxImageSize)))
 	gb := (size + 1<<30 - 1) >> 30
-	v.check(int64(im.img.MinDisk) >= gb || im.img.MinDisk < 1 || size > MaxImageSize, "min_disk", strconv.Itoa(im.img.MinDisk), "IMG.0055", fmt.Sprintf("must be at least the disk's size, %d GB", gb), fmt.Sprintf("use %d, or leave it out", gb))
+	v.check(int64(im.img.MinDisk) >= gb || im.img.MinDisk < 1 || size > MaxImageSize, "min_disk", strconv.Itoa(im.img.MinDisk), "IMG.0055", ReasonTooSmall, fmt.Sprintf("must be at least the disk's size, %d GB", gb))
 	im.plan = im.newPlan()
-	if err := im.inspect(ctx, v); err != nil {
-		return err
-	}
+	im.checkDisk(v)
 	if im.object {
 		return im.checkObject(ctx, v)
 	}
 	if im.format == FormatRaw {
 		if im.src.image == nil {
-			v.check(false, "file", name, "", "can only be read in order, so it cannot become a RAW object", "import it as zvhd2, or decompress it to a file first")
+			v.check(false, "file", name, "", ReasonInOrder, "can only be read in order, so it cannot become a RAW object")
 			return nil
 		}
 		if err := im.checkMF(ctx, v); err != nil {
@@ -92,13 +87,14 @@ func (im *importer) checkCloud(ctx context.Context, v *validation) error {
 		broken[p.Field] = true
 	}
 	checks := []cloudCheck{
+		{"os_version", im.img.OSVersion, im.checkOSVersion},
 		{"project", im.o.region, func(ctx context.Context) error { _, err := im.ProjectID(ctx); return err }},
 		{"quota", "", im.checkQuota},
 	}
 	if !broken["name"] {
 		checks = append(checks, cloudCheck{"name", im.img.Name, im.nameFree})
 	}
-	if !broken["image_url"] {
+	if !broken["bucket"] && !broken["key"] {
 		checks = append(checks, cloudCheck{"bucket", im.img.Bucket, im.checkBucket})
 	}
 	return im.ask(ctx, checks, v)
@@ -136,7 +132,7 @@ func (im *importer) ask(ctx context.Context, checks []cloudCheck, v *validation)
 // definite tells errors that mean that the import would fail from those that
 // another try may not meet.
 func definite(err error) bool {
-	for _, is := range []error{ErrNoCredentials, ErrAuthentication, ErrForbidden, ErrNotFound, ErrNameTaken, ErrObjectExists, ErrQuota,
+	for _, is := range []error{ErrNoCredentials, ErrOSVersion, ErrAuthentication, ErrForbidden, ErrNotFound, ErrNameTaken, ErrObjectExists, ErrQuota,
 		uploader.ErrNoSuchBucket, uploader.ErrNoSuchKey, uploader.ErrWrongRegion, uploader.ErrStorageClass, uploader.ErrAccessDenied, uploader.ErrCredentials,
 		uploader.ErrInvalidName, uploader.ErrBadDigest, rawimage.ErrForeignFormat, rawimage.ErrEmpty,
 		zvhd2.ErrDamaged, zvhd2.ErrTruncated, zvhd2.ErrUnsupported} {
@@ -148,68 +144,42 @@ func definite(err error) bool {
 	return errors.As(err, &api) && !api.Retryable
 }
 
-// advices are what to do about a condition.
-var advices = []struct {
-	is     error
-	code   string
-	advice string
+// conditions are the documented codes for what was found otherwise.
+var conditions = []struct {
+	is   error
+	code string
 }{
-	{ErrNoCredentials, "", "give an access key and a secret key"},
-	{ErrAuthentication, "", "check the keys or the token, and this machine's clock"},
-	{ErrNameTaken, "IMG.0009", "choose another name, or remove that image"},
-	{ErrObjectExists, "", "choose another key, remove the object, or allow it to be replaced"},
-	{ErrQuota, "IMG.0015", "remove images, or ask for a larger quota"},
-	{uploader.ErrNoSuchBucket, "IMG.0069", "make the bucket, or name another"},
-	{uploader.ErrNoSuchKey, "IMG.0121", "upload the object first, or check its key"},
-	{uploader.ErrWrongRegion, "IMG.0058", "use a bucket in the region of the image service"},
-	{uploader.ErrStorageClass, "IMG.0057", "use a bucket and an object of the class STANDARD"},
-	{uploader.ErrAccessDenied, "IMG.0069", "the keys need the rights to write and read objects in the bucket"},
-	{uploader.ErrCredentials, "", "check the access key, the secret key and this machine's clock"},
-	{ErrForbidden, "", "the account needs rights on the image service and on the bucket"},
-	{ErrNotFound, "", "check the region and the project"},
-	{uploader.ErrInvalidName, "IMG.0017", "choose another name"},
-	{uploader.ErrBadDigest, "", "something on the way changes data: try another network"},
-	{rawimage.ErrForeignFormat, "IMG.0158", "import the disk image itself, or convert it to ZVHD2 first"},
-	{rawimage.ErrTruncated, "", "fetch the file again"},
-	{rawimage.ErrEmpty, "IMG.0057", "look at what was to write it"},
-	{rawimage.ErrNotImage, "", "name a disk image or a block device"},
-	{anyimage.ErrUnsupported, "", "convert it to RAW or QCOW2 first"},
-	{zvhd2.ErrUnsupported, "IMG.0057", "create the file again"},
-	{zvhd2.ErrDamaged, "IMG.0057", "create the file again, or fetch it again"},
-	{zvhd2.ErrTruncated, "IMG.0057", "fetch the file again"},
-	{rawimage.ErrDamaged, "", "the file is damaged"},
-	{fs.ErrNotExist, "", "check the path"},
-	{fs.ErrPermission, "", "check the permissions of the file and its directory"},
+	{ErrNameTaken, "IMG.0009"},
+	{ErrQuota, "IMG.0015"},
+	{uploader.ErrNoSuchBucket, "IMG.0069"},
+	{uploader.ErrNoSuchKey, "IMG.0121"},
+	{uploader.ErrWrongRegion, "IMG.0058"},
+	{uploader.ErrStorageClass, "IMG.0057"},
+	{uploader.ErrAccessDenied, "IMG.0069"},
+	{uploader.ErrInvalidName, "IMG.0017"},
+	{rawimage.ErrForeignFormat, "IMG.0158"},
+	{rawimage.ErrEmpty, "IMG.0057"},
+	{zvhd2.ErrUnsupported, "IMG.0057"},
+	{zvhd2.ErrDamaged, "IMG.0057"},
+	{zvhd2.ErrTruncated, "IMG.0057"},
 }
 
 // problem notes an error as a reason why the import would fail.
 func (v *validation) problem(field, value string, err error) {
-	p := Problem{Field: field, Value: value, Rule: bare(err), Advice: "mend what the reason names", Err: err}
-	for _, a := range advices {
-		if errors.Is(err, a.is) {
-			p.Code, p.Advice = a.code, a.advice
+	p := Problem{Field: field, Reason: ReasonError, Value: value, Rule: pkgerr.Text(err), Err: err}
+	for _, c := range conditions {
+		if errors.Is(err, c.is) {
+			p.Code = c.code
 			break
 		}
 	}
-	if damaged := (*anyimage.OpenError)(nil); errors.As(err, &damaged) {
-		p.Advice = "look at the file with the tool that made it"
-	}
-	if api := (*APIError)(nil); errors.As(err, &api) && api.Code != "" {
+	if api, ok := errors.AsType[*APIError](err); ok && api.Code != "" {
 		p.Code = api.Code
 	}
-	if mf := (*mfError)(nil); errors.As(err, &mf) {
-		p.Advice = mf.advice
+	if unknown, ok := errors.AsType[*osVersionError](err); ok {
+		p.Reason, p.Code, p.Suggestions = ReasonUnknown, "IMG.0056", unknown.closest
 	}
 	v.problems = append(v.problems, p)
-}
-
-// bare is an error's text without the name of the package that it is from.
-func bare(err error) string {
-	text := err.Error()
-	for _, p := range []string{"quickimport: ", "uploader: ", "anyimage: ", "rawimage: ", "bitmap: ", "zvhd2: "} {
-		text = strings.TrimPrefix(text, p)
-	}
-	return text
 }
 
 // nameFree finds an image that has the name. One that an earlier run of the
@@ -220,7 +190,7 @@ func (im *importer) nameFree(ctx context.Context) error {
 	}
 	taken, err := im.ImagesByName(ctx, im.img.Name)
 	if err == nil && len(taken) > 0 {
-		err = fmt.Errorf("%w: it is that of image %s", ErrNameTaken, taken[0].ID)
+		err = pkg.Errorf("%w by image %s", ErrNameTaken, taken[0].ID)
 	}
 	return err
 }

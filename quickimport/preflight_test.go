@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -198,34 +197,79 @@ func armDisk(t *testing.T) string {
 	return name
 }
 
-// What the disk contains is compared with what is asked for: a warning.
-func TestPlanWarnsOfFirmwareAndArchitecture(t *testing.T) {
-	arm := armDisk(t)
+// The disk says what firmware and architecture to request; a request that
+// contradicts it is refused before the upload, unless it is forced.
+func TestFirmwareAndArchitecture(t *testing.T) {
+	t.Parallel()
+	type image = quickimport.Image
+	const x86, arm, bios, uefi = quickimport.ArchX86, quickimport.ArchARM, quickimport.FirmwareBIOS, quickimport.FirmwareUEFI
+	armFile := armDisk(t)
 	tests := []struct {
 		name, file string
-		edit       func(*quickimport.Image)
-		want       []string // words of one warning each
+		edit       func(*image)
+		arch       quickimport.Architecture
+		firmware   quickimport.Firmware
+		fields     []string // that contradict the disk
 	}{
-		{"x86, as bios", realDisk, func(m *quickimport.Image) {}, []string{"start by UEFI"}},
-		{"x86, as uefi", realDisk, func(m *quickimport.Image) { m.HWFirmwareType = quickimport.FirmwareUEFI }, nil},
-		{"x86, as arm", realDisk, func(m *quickimport.Image) { m.Architecture = quickimport.ArchARM }, []string{"for x86 (EFI/BOOT/BOOTX64.EFI"}},
-		{"arm, as x86", arm, func(m *quickimport.Image) {}, []string{"start by UEFI", "for arm (EFI/BOOT/BOOTAA64.EFI"}},
-		{"arm, as arm", arm, func(m *quickimport.Image) { m.Architecture = quickimport.ArchARM }, nil},
-		{"a data disk", arm, func(m *quickimport.Image) { m.Type, m.OSVersion = quickimport.TypeData, "" }, nil},
+		{"x86, left out", realDisk, func(m *image) {}, x86, uefi, nil},
+		{"x86, auto", realDisk, func(m *image) { m.Architecture, m.HWFirmwareType = quickimport.ArchAuto, quickimport.FirmwareAuto }, x86, uefi, nil},
+		{"x86, as uefi", realDisk, func(m *image) { m.HWFirmwareType = uefi }, x86, uefi, nil},
+		{"x86, as bios", realDisk, func(m *image) { m.HWFirmwareType = bios }, x86, bios, []string{"hw_firmware_type"}},
+		{"x86, as arm", realDisk, func(m *image) { m.Architecture = arm }, arm, uefi, []string{"architecture"}},
+		{"arm, left out", armFile, func(m *image) {}, arm, uefi, nil},
+		{"arm, as arm", armFile, func(m *image) { m.Architecture = arm }, arm, uefi, nil},
+		{"arm, as x86 with bios", armFile, func(m *image) { m.Architecture, m.HWFirmwareType = x86, bios }, x86, bios, []string{"hw_firmware_type", "architecture"}},
+		{"a data disk", armFile, func(m *image) { m.Type, m.OSVersion = quickimport.TypeData, "" }, "", "", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := imstest.NewServer(t)
 			img := demo(srv.Bucket())
 			tt.edit(&img)
-			plan, err := cloudClient(t, srv).Plan(t.Context(), quickimport.File(tt.file), img)
+			c := cloudClient(t, srv, quickimport.WithGuestCheck(quickimport.GuestOff))
+			plan, err := c.Plan(t.Context(), quickimport.File(tt.file), img)
+			if tt.fields != nil {
+				require.ErrorIs(t, err, quickimport.ErrMismatch)
+				var refused *quickimport.ValidationError
+				require.ErrorAs(t, err, &refused)
+				require.Equal(t, tt.fields, fieldsOf(refused.Problems))
+				require.Equal(t, quickimport.ReasonMismatch, refused.Problems[0].Reason)
+				c.opts = append(c.opts, quickimport.WithForce())
+				plan, err = c.Plan(t.Context(), quickimport.File(tt.file), img)
+			}
 			require.NoError(t, err)
-			require.Len(t, plan.Warnings, len(tt.want), "%q", plan.Warnings)
-			for _, w := range tt.want {
-				require.Contains(t, strings.Join(plan.Warnings, "\n"), w)
+			require.Len(t, plan.Warnings, len(tt.fields), "%v", plan.Warnings)
+			require.Equal(t, []any{tt.arch, tt.firmware}, []any{plan.Architecture, plan.Firmware})
+			res, err := c.Import(t.Context(), quickimport.File(tt.file), img)
+			require.NoError(t, err)
+			require.Equal(t, []any{tt.arch, tt.firmware}, []any{res.Architecture, res.Firmware})
+			if tt.arch != "" {
+				require.Equal(t, []string{string(tt.arch), string(tt.firmware)}, []string{srv.Images()[0].Architecture, srv.Images()[0].Firmware})
 			}
 		})
 	}
+}
+
+// What is wrong with the guest is a warning, or refused before anything is sent.
+func TestGuestCheck(t *testing.T) {
+	t.Parallel()
+	srv := imstest.NewServer(t)
+	plan, err := cloudClient(t, srv).Plan(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+	require.NoError(t, err)
+	require.True(t, plan.Guest.Examined)
+	require.Contains(t, warningTexts(plan.Warnings), "guest: initramfs-virtio: ")
+
+	c := cloudClient(t, srv, quickimport.WithGuestCheck(quickimport.GuestStrict))
+	_, err = c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+	require.ErrorIs(t, err, quickimport.ErrGuest)
+	require.ErrorIs(t, err, quickimport.ErrValidation)
+	nothingLeft(t, srv)
+	require.Zero(t, sent(srv))
+
+	plan, err = cloudClient(t, srv, quickimport.WithGuestCheck(quickimport.GuestOff)).Plan(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+	require.NoError(t, err)
+	require.Nil(t, plan.Guest)
+	require.Empty(t, plan.Warnings)
 }
 
 // min_disk left out is computed: the disk's size, and at least what the service asks for.
@@ -240,8 +284,11 @@ func TestPlanComputesMinDisk(t *testing.T) {
 	}{
 		{1 << 30, func(m *quickimport.Image) {}, 10},
 		{1 << 30, func(m *quickimport.Image) { m.OSVersion = "Windows Server 2019 Standard 64bit" }, 20},
-		{1 << 30, func(m *quickimport.Image) { m.Type, m.OSVersion = quickimport.TypeData, "" }, 1},
-		{1<<30 + 512, func(m *quickimport.Image) { m.Type, m.OSVersion = quickimport.TypeData, "" }, 2},
+		{1 << 30, func(m *quickimport.Image) { m.Type, m.OSVersion = quickimport.TypeData, "" }, 10},
+		{1 << 30, func(m *quickimport.Image) {
+			m.Type, m.OSVersion, m.OSType = quickimport.TypeData, "", quickimport.OSWindows
+		}, 20},
+		{10<<30 + 512, func(m *quickimport.Image) { m.Type, m.OSVersion = quickimport.TypeData, "" }, 11},
 		{40<<30 + 512, func(m *quickimport.Image) {}, 41},
 		{40 << 30, func(m *quickimport.Image) { m.MinDisk = 100 }, 100},
 		{2 << 30, func(m *quickimport.Image) { m.MinDisk = 2 }, 2}, // less than a default would be, and allowed

@@ -119,10 +119,11 @@ func (im *importer) journalName() string {
 func (im *importer) freshRecord() record {
 	return record{
 		Version: recordVersion, Stage: stagePlanned, Source: sourceID{im.src.in.Identity, im.src.Size()},
-		Request: recordedAsk{Image: im.img.body(), Format: im.format, Level: fmt.Sprint(im.opt.level)},
+		Request: recordedAsk{Image: im.given.body(), Format: im.format, Level: fmt.Sprint(im.opt.level)},
 		UUID:    uuid.New(), Created: time.Now().UTC().Truncate(time.Second),
-		Result: &Result{ImageName: im.img.Name, Bucket: im.img.Bucket, Key: im.img.Key, Format: im.format,
-			SourceFormat: string(im.src.Format()), SourceBytes: im.src.Size(), Warnings: []string{}},
+		Result: &Result{ImportID: uuid.NewString(), ImageName: im.img.Name, Bucket: im.img.Bucket, Key: im.img.Key, Format: im.format,
+			OSVersion: im.img.OSVersion, Architecture: im.img.Architecture, Firmware: im.img.HWFirmwareType, Guest: im.guest, MinDisk: im.img.MinDisk,
+			SourceFormat: string(im.src.Format()), SourceBytes: im.src.Size(), Warnings: []Warning{}},
 	}
 }
 
@@ -139,7 +140,7 @@ func (j *journal) load(ctx context.Context, fresh record) error {
 	}
 	var old record
 	if err := json.Unmarshal(data, &old); err != nil || old.Version != recordVersion || old.Result == nil {
-		return fmt.Errorf("quickimport: state: %w: the record is damaged or of another version: look whether the image was made, then remove the state directory's entry %s", ErrState, j.name)
+		return pkg.Errorf("state: %w: the record is damaged or of another version: look whether the image was made, then remove the state directory's entry %s", ErrState, j.name)
 	}
 	same := old.same(fresh)
 	switch {
@@ -149,7 +150,7 @@ func (j *journal) load(ctx context.Context, fresh record) error {
 		}
 		return nil
 	case old.Stage == stageSubmitting || old.Stage == stageSubmitted:
-		return fmt.Errorf("quickimport: state: %w: an image named %q was asked for from another source or with other settings (job %q) and has not ended: run that import to its end, or choose another name", ErrState, fresh.Request.Image.Name, old.Result.JobID)
+		return pkg.Errorf("state: %w: an image named %q was asked for from another source or with other settings (job %q) and has not ended: run that import to its end, or choose another name", ErrState, fresh.Request.Image.Name, old.Result.JobID)
 	}
 	return nil // nothing was submitted: this import begins anew
 }

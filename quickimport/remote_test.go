@@ -185,7 +185,7 @@ func TestRemoteSourcesRefused(t *testing.T) {
 		t.Parallel()
 		srv := imstest.NewServer(t)
 		site, u := serveFiles(t, true, files)
-		c := cloudClient(t, srv, quickimport.WithProgress(func(e quickimport.Event) {
+		c := cloudClient(t, srv, onProgress(func(e quickimport.Progress) {
 			if e.Phase == quickimport.PhaseUpload {
 				site.etag.Store(2)
 			}

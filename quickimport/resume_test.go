@@ -240,7 +240,7 @@ func TestImportGoesOnWithinTheUpload(t *testing.T) {
 			dir := t.TempDir()
 			ctx, d := dying(t, dir, "none", false)
 			opts := []any{quickimport.WithFormat(format), quickimport.WithPartSize(5 << 20), quickimport.WithConcurrency(1), quickimport.WithSettleTime(0)}
-			_, err := cloudClient(t, srv, append(append(opts, d.options()...), quickimport.WithProgress(func(e quickimport.Event) {
+			_, err := cloudClient(t, srv, append(append(opts, d.options()...), onProgress(func(e quickimport.Progress) {
 				if e.Phase == quickimport.PhaseUpload && e.Sent >= 12<<20 && !d.dead.Load() {
 					_ = d.die()
 				}
@@ -249,8 +249,8 @@ func TestImportGoesOnWithinTheUpload(t *testing.T) {
 			require.Len(t, srv.UnfinishedUploads(), 1)
 			require.GreaterOrEqual(t, srv.UnfinishedUploads()[0].Parts, 2)
 			srv.ClearFaults()
-			var last quickimport.Event
-			opts = append(opts, quickimport.WithStateDir(dir), quickimport.WithProgress(func(e quickimport.Event) {
+			var last quickimport.Progress
+			opts = append(opts, quickimport.WithStateDir(dir), onProgress(func(e quickimport.Progress) {
 				if e.Phase == quickimport.PhaseUpload {
 					last = e
 				}

@@ -58,13 +58,13 @@ func rules() []rule {
 		{"os_version of a data disk", true, func(m *image) { m.OSVersion = "CentOS 7.0 64bit" }, "os_version", fields{"os_version": "CentOS 7.0 64bit"}, "IMG.0056"},
 		{"os_type of a system disk", false, func(m *image) { m.OSType = "Linux" }, "os_type", fields{"os_type": "Linux"}, "IMG.0122"},
 		{"os_type unknown", true, func(m *image) { m.OSType = "BSD" }, "os_type", fields{"os_type": "BSD"}, "IMG.0122"},
-		{"bucket missing", false, func(m *image) { m.Bucket = "" }, "image_url", fields{"image_url": ":key"}, "IMG.0017"},
-		{"bucket with capitals", false, func(m *image) { m.Bucket = "Images" }, "image_url", fields{"image_url": "Images:disk.raw"}, "IMG.0017"},
-		{"bucket of two characters", false, func(m *image) { m.Bucket = "ab" }, "image_url", fields{"image_url": "ab:disk.raw"}, "IMG.0017"},
-		{"key missing", false, func(m *image) { m.Key = "" }, "image_url", fields{"image_url": "images:"}, "IMG.0017"},
-		{"key of 1025 bytes", false, func(m *image) { m.Key = long("k", 1025) }, "image_url", fields{"image_url": "images:" + long("k", 1025)}, "IMG.0017"},
-		{"space in a file's name", false, func(m *image) { m.Key = "a b.raw" }, "image_url", fields{"image_url": "images:a b.raw"}, "IMG.0175"},
-		{"space in a folder's name", false, func(m *image) { m.Key = "a b/c.raw" }, "image_url", fields{"image_url": "images:a b/c.raw"}, "IMG.0175"},
+		{"bucket missing", false, func(m *image) { m.Bucket = "" }, "bucket", fields{"image_url": ":key"}, "IMG.0017"},
+		{"bucket with capitals", false, func(m *image) { m.Bucket = "Images" }, "bucket", fields{"image_url": "Images:disk.raw"}, "IMG.0017"},
+		{"bucket of two characters", false, func(m *image) { m.Bucket = "ab" }, "bucket", fields{"image_url": "ab:disk.raw"}, "IMG.0017"},
+		{"key missing", false, func(m *image) { m.Key = "" }, "key", fields{"image_url": "images:"}, "IMG.0017"},
+		{"key of 1025 bytes", false, func(m *image) { m.Key = long("k", 1025) }, "key", fields{"image_url": "images:" + long("k", 1025)}, "IMG.0017"},
+		{"space in a file's name", false, func(m *image) { m.Key = "a b.raw" }, "key", fields{"image_url": "images:a b.raw"}, "IMG.0175"},
+		{"space in a folder's name", false, func(m *image) { m.Key = "a b/c.raw" }, "key", fields{"image_url": "images:a b/c.raw"}, "IMG.0175"},
 		{"min_disk of 0", false, func(m *image) { m.MinDisk = 0 }, "min_disk", fields{"min_disk": nil}, "IMG.0055"},
 		{"min_disk below 0", false, func(m *image) { m.MinDisk = -1 }, "min_disk", fields{"min_disk": -1}, "IMG.0055"},
 		{"min_disk of 1025", false, func(m *image) { m.MinDisk = 1025 }, "min_disk", fields{"min_disk": 1025}, "IMG.0055"},
@@ -136,7 +136,7 @@ func post(t *testing.T, srv *imstest.Server, body fields) (int, string) {
 func ruleCloud(t *testing.T) *imstest.Server {
 	t.Helper()
 	srv := imstest.NewServer(t)
-	require.NoError(t, srv.PutObject("images", "disk.raw", strings.NewReader(strings.Repeat("d", 1024))))
+	require.NoError(t, srv.PutObject("images", "disk.raw", strings.NewReader(strings.Repeat("\x01", 1024))))
 	require.NoError(t, srv.PutObject("images", "disk.mf", strings.NewReader("m")))
 	return srv
 }
@@ -151,7 +151,7 @@ func wholeProblems(t *testing.T, err error) []quickimport.Problem {
 	for _, p := range v.Problems {
 		require.NotEmpty(t, p.Field, "%+v", p)
 		require.NotEmpty(t, p.Rule, "%+v", p)
-		require.NotEmpty(t, p.Advice, "%+v", p)
+		require.NotEmpty(t, p.Reason, "%+v", p)
 		require.Contains(t, err.Error(), p.String())
 	}
 	return v.Problems
@@ -196,16 +196,16 @@ func TestEachDocumentedRuleOfObjects(t *testing.T) {
 	require.NoError(t, srv.MakeBucket("elsewhere", "other-region-1", ""))
 	require.NoError(t, srv.MakeBucket("coldstore", "", "COLD"))
 	for _, b := range []string{"elsewhere", "coldstore"} {
-		object(b, "disk.raw", "d")
+		object(b, "disk.raw", "\x01\x02")
 		object(b, "disk.mf", "m")
 	}
-	object("images", "bare.raw", "d")
-	object("images", "nomf.raw", "d")
+	object("images", "bare.raw", "\x01\x02")
+	object("images", "nomf.raw", "\x01\x02")
 	object("images", "nomf.mf", "")
 	object("images", "empty.raw", "")
 	object("images", "empty.mf", "m")
 	object("images", "foreign.raw", "QFI\xfb\x00\x00\x00\x03"+strings.Repeat("\x00", 600))
-	object("images", "large.raw", strings.Repeat("d", 512))
+	object("images", "large.raw", strings.Repeat("\x01", 512))
 	object("images", "large.mf", "m")
 	_, err := cloudClient(t, srv).Create(t.Context(), ruleImage(false)) // takes the name web
 	require.NoError(t, err)

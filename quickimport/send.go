@@ -7,16 +7,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fastimage/fastimage/internal/cloud"
+	"github.com/fastimage/fastimage/internal/pkgerr"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
 // upload sends the source in the client's format.
 func (im *importer) upload(ctx context.Context) error {
-	up, err := im.uploader()
+	up, err := im.uploader(ctx)
 	if err != nil {
 		return err
 	}
@@ -32,8 +35,8 @@ func (im *importer) upload(ctx context.Context) error {
 	return wrap("upload", send(ctx, up))
 }
 
-func (im *importer) uploader() (*uploader.Uploader, error) {
-	opts := []uploader.Option{uploader.WithProgress(im.report), uploader.WithSourceCheck(im.src.CheckUnchanged)}
+func (im *importer) uploader(ctx context.Context) (*uploader.Uploader, error) {
+	opts := []uploader.Option{uploader.WithProgress(func(p uploader.Progress) { im.report(ctx, p) }), uploader.WithSourceCheck(im.src.CheckUnchanged)}
 	if im.opt.concurrency > 0 {
 		opts = append(opts, uploader.WithConcurrency(im.opt.concurrency))
 	}
@@ -48,35 +51,39 @@ func (im *importer) uploader() (*uploader.Uploader, error) {
 	return up, wrap("upload", err)
 }
 
-// report passes on what was sent, and logs each retry.
-func (im *importer) report(p uploader.Progress) {
+// report passes on what was sent, and each retry.
+func (im *importer) report(ctx context.Context, p uploader.Progress) {
 	im.events.sent(p.Wire, p.Resumed, p.Retries)
 	if r := p.Retry; r != nil {
-		im.o.logger.LogAttrs(context.Background(), slog.LevelInfo, "retrying", logAttrs(fmt.Sprintf("part %d", r.Part), r.Attempt, r.Reason)...)
+		im.Client.retrying(ctx, im.events, cloud.Retry{Op: "UploadPart", Part: r.Part, Attempt: r.Attempt, Reason: r.Reason})
 	}
 }
 
 // note takes what an upload of the object did into the result.
-func (im *importer) note(sent *uploader.Result) {
+func (im *importer) note(ctx context.Context, sent *uploader.Result) {
 	im.objects = append(im.objects, sent.Key)
 	im.res.ObjectBytes, im.res.ETag = sent.ObjectBytes, sent.ETag
 	im.res.WireBytes += sent.WireBytes
 	im.res.Retries += sent.Retries
 	if sent.RestartReason != "" {
-		im.warned("the upload began anew: " + sent.RestartReason)
+		im.warned(ctx, Warning{WarnRestarted, "the upload started over: " + sent.RestartReason})
 	}
 	if sent.Encrypted {
-		im.warned("the bucket encrypts by default: the object's checksums could not be compared")
+		im.warned(ctx, Warning{WarnEncrypted, "the bucket encrypts by default: the object's checksums could not be compared"})
 	}
 	if sent.CleanupErr != nil {
-		im.warned("left behind in the bucket: " + bare(sent.CleanupErr))
+		im.warned(ctx, Warning{WarnLeftover, "left behind in the bucket: " + pkgerr.Text(sent.CleanupErr)})
 	}
 }
 
-// warned notes what the caller has to know of an import that went on.
-func (im *importer) warned(text string) {
-	im.o.logger.LogAttrs(context.Background(), slog.LevelWarn, text)
-	im.res.Warnings = append(im.res.Warnings, text)
+// warned notes what the caller has to know about an import that continues. A
+// resumed import may come across the same again.
+func (im *importer) warned(ctx context.Context, w Warning) {
+	im.o.logger.LogAttrs(ctx, slog.LevelWarn, w.Text, slog.String("code", string(w.Code)))
+	if !slices.Contains(im.res.Warnings, w) {
+		im.res.Warnings = append(im.res.Warnings, w)
+	}
+	im.events.warn(w)
 }
 
 // sendEncoded encodes straight into the upload: the pipe is all that lies
@@ -103,7 +110,7 @@ func (im *importer) sendEncoded(ctx context.Context, up *uploader.Uploader) erro
 	})
 	err = errors.Join(g.Wait(), ctx.Err())
 	if sent != nil {
-		im.note(sent)
+		im.note(ctx, sent)
 	}
 	if err != nil {
 		return err
@@ -136,11 +143,11 @@ func (im *importer) encode(ctx context.Context, w io.Writer) (*zvhd2.Summary, er
 func (im *importer) sendContainer(ctx context.Context, up *uploader.Uploader) error {
 	info := im.src.Container.Info()
 	im.res.WireBytes, im.res.Retries = 0, 0
-	sent, err := up.UploadReaderAt(ctx, im.img.Bucket, im.img.Key, im.src.in.ReaderAt, im.src.FileSize(), im.readProgress(im.src.FileSize()))
+	sent, err := up.UploadReaderAt(ctx, im.img.Bucket, im.img.Key, im.src.in.ReaderAt, im.src.FileSize(), im.readProgress(ctx, im.src.FileSize()))
 	if err != nil {
 		return err
 	}
-	im.note(sent)
+	im.note(ctx, sent)
 	im.res.DataBytes = min(info.StoredBlocks*info.BlockSize, info.Size)
 	im.journal.rec.Container = &containerFacts{UUID: info.UUID, DiskSize: info.Size, StoredBlocks: info.StoredBlocks, Created: info.Created}
 	return nil
@@ -155,7 +162,7 @@ func (im *importer) sendSequence(ctx context.Context, up *uploader.Uploader) err
 	if err != nil {
 		return err
 	}
-	im.note(sent)
+	im.note(ctx, sent)
 	im.journal.rec.Container = &containerFacts{UUID: info.UUID, DiskSize: info.Size, StoredBlocks: -1, Created: info.Created}
 	return nil
 }
@@ -173,21 +180,21 @@ func (im *importer) sendRaw(ctx context.Context, up *uploader.Uploader) error {
 	}
 	im.objects = append(im.objects, mfKey(key))
 	im.res.WireBytes, im.res.Retries = put.WireBytes, put.Retries
-	sent, err := up.UploadReaderAt(ctx, bucket, key, im.src.image, im.src.Size(), im.readProgress(im.src.Size()))
+	sent, err := up.UploadReaderAt(ctx, bucket, key, im.src.image, im.src.Size(), im.readProgress(ctx, im.src.Size()))
 	if err != nil {
 		return err
 	}
-	im.note(sent)
+	im.note(ctx, sent)
 	im.res.DataBytes = mf.data
 	return nil
 }
 
 // readProgress reports an upload of the source itself, where nothing is
 // encoded: what is made on the server by copying counts as skipped.
-func (im *importer) readProgress(total int64) uploader.Option {
+func (im *importer) readProgress(ctx context.Context, total int64) uploader.Option {
 	return uploader.WithProgress(func(p uploader.Progress) {
 		im.events.read(min(p.Done, total), total, p.Copied, 0)
-		im.report(p)
+		im.report(ctx, p)
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -146,7 +145,7 @@ func (d *diskSource) Name() string { return cmp.Or(d.info.Name, "disk") }
 
 func (d *diskSource) Open(context.Context, *Client) (*Input, error) {
 	if d.ra == nil || d.size < 0 || d.info.UpperBound {
-		return nil, fmt.Errorf("quickimport: Disk: %w: want a reader and its exact size", fs.ErrInvalid)
+		return nil, pkg.Errorf("Disk: %w: want a reader and its exact size", fs.ErrInvalid)
 	}
 	return &Input{ReaderAt: d.ra, Size: d.size, Identity: d.info.Identity, CheckUnchanged: d.info.CheckUnchanged}, nil
 }
@@ -173,7 +172,7 @@ func (s *streamSource) Name() string { return cmp.Or(s.info.Name, "stream") }
 
 func (s *streamSource) Open(context.Context, *Client) (*Input, error) {
 	if s.r == nil || s.size < 0 {
-		return nil, fmt.Errorf("quickimport: Stream: %w: want a reader and a size of at least 0", fs.ErrInvalid)
+		return nil, pkg.Errorf("Stream: %w: want a reader and a size of at least 0", fs.ErrInvalid)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +180,7 @@ func (s *streamSource) Open(context.Context, *Client) (*Input, error) {
 		s.head = &headReader{r: s.r}
 	}
 	if s.head.used() {
-		return nil, fmt.Errorf("quickimport: %s: %w", s.Name(), ErrStreamUsed)
+		return nil, pkg.Errorf("%s: %w", s.Name(), ErrStreamUsed)
 	}
 	return &Input{Reader: s.head, Size: s.size, UpperBound: s.info.UpperBound, Identity: s.info.Identity, CheckUnchanged: s.info.CheckUnchanged}, nil
 }

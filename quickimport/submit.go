@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fastimage/fastimage/internal/cloud"
+	"github.com/fastimage/fastimage/internal/pkgerr"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
 )
@@ -62,7 +64,7 @@ func (im *importer) verifyMF(ctx context.Context) error {
 }
 
 func (im *importer) notAsWritten(why string) error {
-	return fmt.Errorf("quickimport: verify: %w: %s:%s is not what was written: %s; see who else writes to this key, then run the import again", ErrProtocol, im.img.Bucket, im.img.Key, why)
+	return pkg.Errorf("verify: %w: %s:%s is not what was written: %s; see who else writes to this key, then run the import again", ErrProtocol, im.img.Bucket, im.img.Key, why)
 }
 
 // create asks for the image, unless an earlier run may have done so: then it
@@ -70,12 +72,12 @@ func (im *importer) notAsWritten(why string) error {
 func (im *importer) create(ctx context.Context) error {
 	rec := &im.journal.rec
 	if rec.Stage == stageSubmitting && !im.opt.resubmit {
-		return im.resolve(ctx, errors.New("an earlier run ended while it asked for the image"))
+		return im.resolve(ctx, uncertain(im.img.Name, pkg.Errorf("an earlier run ended while it asked for the image")))
 	}
 	if im.opt.resubmit {
 		rec.Stage = stageVerified
 		if err := im.nameFree(ctx); err != nil {
-			return fmt.Errorf("quickimport: %q: %w", im.img.Name, err)
+			return pkg.Errorf("%q: %w", im.img.Name, err)
 		}
 	}
 	rec.Submitted = time.Now().UTC()
@@ -96,32 +98,32 @@ func (im *importer) create(ctx context.Context) error {
 
 // resolve looks for the image that a create call with an unknown outcome may
 // have made. The name was free before that call, so an image of this name is
-// the one that was asked for. Its job cannot be looked up: JobID stays empty.
+// the one that was asked for. It may be listed late: it is looked for until the
+// settle time is over. Its job cannot be looked up: JobID stays empty.
 func (im *importer) resolve(ctx context.Context, cause error) error {
 	deadline := time.Now().Add(im.o.settle)
 	for pause := im.o.pollMin; ; pause = min(pause*3/2, im.o.pollMax) {
-		found, err := im.ImagesByName(ctx, im.img.Name)
-		if err != nil && !transient(err) {
-			return uncertain(im.img.Name, errors.Join(cause, err))
-		}
-		if len(found) == 1 {
-			if why := im.foreign(found[0]); why != "" {
-				return uncertain(im.img.Name, fmt.Errorf("%w; image %s has this name, but %s", cause, found[0].ID, why))
-			}
-			im.o.logger.LogAttrs(ctx, slog.LevelInfo, "found the image", slog.String("id", found[0].ID), slog.String("status", string(found[0].Status)))
-			im.res.ImageID = found[0].ID
+		last := !time.Now().Before(deadline)
+		img, err := im.lookFor(ctx, deadline)
+		switch {
+		case img != nil:
+			im.o.logger.LogAttrs(ctx, slog.LevelInfo, "found the image", slog.String("id", img.ID), slog.String("status", string(img.Status)))
+			im.res.ImageID = img.ID
 			return nil
+		case err != nil && !transient(err):
+			return pkg.Errorf("%w; looking for the image: %w", cause, err)
+		case last || ctx.Err() != nil:
+			return errors.Join(cause, ctx.Err())
 		}
-		if len(found) > 1 {
-			return uncertain(im.img.Name, fmt.Errorf("%w; %d images have this name", cause, len(found)))
-		}
-		if time.Now().After(deadline) || sleep(ctx, jitter(pause)) != nil {
-			if errors.Is(cause, ErrUncertain) {
-				return cause
-			}
-			return uncertain(im.img.Name, cause)
-		}
+		_ = cloud.Sleep(ctx, min(jitter(pause), max(time.Until(deadline), 0))) // the next look says so
 	}
+}
+
+// lookFor looks for the image once, with repeated attempts until the deadline.
+func (im *importer) lookFor(ctx context.Context, deadline time.Time) (*ImageInfo, error) {
+	limited, cancel := context.WithDeadline(ctx, deadline.Add(im.o.apiTimeout))
+	defer cancel()
+	return im.findImage(limited, imageQuery{name: im.img.Name, foreign: im.foreign})
 }
 
 // clockSkew is how far the service's clock may be behind ours.
@@ -142,7 +144,15 @@ func (im *importer) foreign(img ImageInfo) string {
 // follow waits for the job and the image.
 func (im *importer) follow(ctx context.Context) error {
 	if im.res.JobID != "" {
-		job, err := im.waitJob(ctx, im.res.JobID, im.events.percent)
+		w := &jobWatch{
+			c: im.Client, id: im.res.JobID, tell: im.events.percent,
+			image: imageQuery{id: im.res.ImageID, name: im.img.Name, foreign: im.foreign},
+			warn: func(code WarningCode, format string, args ...any) {
+				im.warned(ctx, Warning{code, fmt.Sprintf(format, args...)})
+			},
+		}
+		job, err := w.wait(ctx)
+		im.res.ImageID = w.image.id // known while the job runs
 		if err != nil {
 			return err
 		}
@@ -150,7 +160,10 @@ func (im *importer) follow(ctx context.Context) error {
 	}
 	if im.opt.awaitActive || im.res.JobID == "" {
 		if err := im.awaitActive(ctx, im.res.ImageID); err != nil {
-			return err
+			if im.res.JobID == "" {
+				return err
+			}
+			return pkg.Errorf("job %s: %w", im.res.JobID, err)
 		}
 	}
 	if im.opt.deleteObject && !im.object {
@@ -164,40 +177,45 @@ func (im *importer) follow(ctx context.Context) error {
 func (im *importer) removeObjects(ctx context.Context) {
 	for _, key := range im.keys() {
 		if err := im.obs.DeleteObject(ctx, im.img.Bucket, key); err != nil {
-			im.warned(fmt.Sprintf("%s:%s could not be removed: %s", im.img.Bucket, key, bare(err)))
+			im.warned(ctx, Warning{WarnLeftover, fmt.Sprintf("%s:%s could not be removed: %s", im.img.Bucket, key, pkgerr.Text(err))})
 		}
 	}
 }
 
-// cleanUp removes what the import has uploaded when it failed for certain, and
-// says what stays where it did not. A durable import keeps its objects until
-// the job has failed or the source has changed: running it again does not send
-// them a second time.
-func (im *importer) cleanUp(ctx context.Context, cause error) error {
-	var failed *JobError
-	jobFailed := errors.As(cause, &failed)
+// keepObjects reports whether the uploaded objects must stay after an error: a
+// job may still need them, or another run can use them.
+func (im *importer) keepObjects(cause error) bool {
+	if _, failed := errors.AsType[*JobError](cause); failed {
+		return false
+	}
 	stage := im.journal.rec.Stage
-	switch {
-	case !jobFailed && (stage == stageSubmitting || stage == stageSubmitted):
-		return fmt.Errorf("%w (the object %s:%s was kept)", cause, im.img.Bucket, im.img.Key)
-	case !jobFailed && im.journal.durable() && !errors.Is(cause, uploader.ErrSourceChanged):
+	return stage == stageSubmitting || stage == stageSubmitted || errors.Is(cause, ErrFlowControl) ||
+		im.journal.durable() && !errors.Is(cause, uploader.ErrSourceChanged)
+}
+
+// cleanUp removes what the import has uploaded when it failed for certain, and
+// says what stays if it did not. A durable import keeps its objects until the
+// job has failed or the source has changed: running it again does not send them
+// a second time.
+func (im *importer) cleanUp(ctx context.Context, cause error) error {
+	if im.keepObjects(cause) {
+		if passed(im.journal.rec.Stage, stageUploaded) {
+			cause = pkg.Errorf("%w (the object %s:%s was kept)", cause, im.img.Bucket, im.img.Key)
+		}
 		return cause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	objects := im.objects
-	if jobFailed && !im.object {
+	if _, failed := errors.AsType[*JobError](cause); failed && !im.object {
 		objects = im.keys() // an earlier run may have put them there
 	}
 	for _, key := range objects {
 		if err := im.obs.DeleteObject(ctx, im.img.Bucket, key); err != nil {
-			cause = errors.Join(cause, fmt.Errorf("and %s:%s could not be removed: %w", im.img.Bucket, key, err))
+			cause = pkg.Errorf("%w; %s:%s could not be removed: %w", cause, im.img.Bucket, key, err)
 			continue
 		}
 		im.o.logger.LogAttrs(ctx, slog.LevelInfo, "removed", slog.String("key", key))
 	}
-	if err := im.journal.forget(ctx); err != nil {
-		cause = errors.Join(cause, err)
-	}
-	return cause
+	return errors.Join(cause, im.journal.forget(ctx))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -92,23 +91,42 @@ func TestCreateAfterAServerErrorThatActed(t *testing.T) {
 		require.Equal(t, srv.Images()[0].ID, res.ImageID)
 		require.Equal(t, 1, posts(srv))
 	})
-	t.Run("listed late", func(t *testing.T) {
-		n := 0
-		c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != http.MethodPost {
-				io.WriteString(w, `{"images":[]}`)
-				return
-			}
-			if n++; n == 1 {
-				w.WriteHeader(504)
-				return
-			}
-			w.WriteHeader(400)
-			io.WriteString(w, `{"error":{"code":"IMG.0009","message":"The image name already exists."}}`)
+	for name, fault := range map[string]imstest.Fault{
+		"listed late after a 504":         {Op: imstest.OpCreate, Drop: true, Status: 504, ListLate: 5},
+		"listed late after a 500":         {Op: imstest.OpCreate, Drop: true, Status: 500, ListLate: 5},
+		"listed late after a lost answer": {Op: imstest.OpCreate, Drop: true, ListLate: 5},
+		"answered with a web page":        {Op: imstest.OpCreate, Drop: true, Status: 200, Shape: imstest.ShapeHTML, ListLate: 2},
+		"answered with nothing":           {Op: imstest.OpCreate, Drop: true, Status: 200, Shape: imstest.ShapeEmpty},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := imstest.NewServer(t)
+			srv.Fail(fault)
+			res, err := cloudClient(t, srv, quickimport.WithSettleTime(time.Minute)).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+			require.NoError(t, err)
+			require.Len(t, srv.Images(), 1)
+			require.Equal(t, srv.Images()[0].ID, res.ImageID)
+			require.Equal(t, 1, posts(srv))
 		})
-		_, err := c.CreateImage(t.Context(), systemDisk())
-		require.ErrorIs(t, err, quickimport.ErrUncertain, "the first call may have taken the name")
-		require.Equal(t, 2, n)
+	}
+	t.Run("never listed", func(t *testing.T) {
+		t.Parallel()
+		srv := imstest.NewServer(t)
+		srv.Fail(imstest.Fault{Op: imstest.OpCreate, Drop: true, Status: 503, ListLate: -1})
+		c := cloudClient(t, srv, quickimport.WithStateDir(t.TempDir()), quickimport.WithSettleTime(20*time.Millisecond))
+		for range 2 { // nothing is sent again, and what the job reads stays
+			res, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+			require.ErrorIs(t, err, quickimport.ErrUncertain)
+			require.ErrorContains(t, err, "was kept")
+			require.Equal(t, "demo-1.zvhd2", res.Key, "the partial result")
+			require.Len(t, srv.Objects(srv.Bucket()), 1)
+			require.Equal(t, 1, posts(srv))
+		}
+		srv.ListImages()
+		res, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+		require.NoError(t, err)
+		require.Equal(t, srv.Images()[0].ID, res.ImageID)
+		require.Len(t, srv.Images(), 1)
 	})
 }
 
@@ -202,7 +220,7 @@ func TestDurableImportOfASourceThatChanges(t *testing.T) {
 	t.Run("while it is sent", func(t *testing.T) {
 		srv, name, dir := imstest.NewServer(t), fresh(), t.TempDir()
 		changed := false
-		_, err := cloudClient(t, srv, quickimport.WithStateDir(dir), quickimport.WithProgress(func(e quickimport.Event) {
+		_, err := cloudClient(t, srv, quickimport.WithStateDir(dir), onProgress(func(e quickimport.Progress) {
 			if e.Phase == quickimport.PhaseUpload && !changed {
 				changed = true
 				change(name)
@@ -266,7 +284,7 @@ func TestImportDeletesItsObjects(t *testing.T) {
 	}
 	t.Run("an object that stays is a warning", func(t *testing.T) {
 		srv := imstest.NewServer(t)
-		c := cloudClient(t, srv, quickimport.WithDeleteObject(), quickimport.WithProgress(func(e quickimport.Event) {
+		c := cloudClient(t, srv, quickimport.WithDeleteObject(), onProgress(func(e quickimport.Progress) {
 			if e.Phase == quickimport.PhaseJob {
 				srv.ClearFaults()
 				srv.Fail(imstest.Fault{Service: imstest.OBS, Method: http.MethodDelete, Status: 403, Code: "AccessDenied", Count: -1})
@@ -274,7 +292,7 @@ func TestImportDeletesItsObjects(t *testing.T) {
 		}))
 		res, err := c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 		require.NoError(t, err)
-		require.Contains(t, strings.Join(res.Warnings, "\n"), "images:demo-1.zvhd2 could not be removed")
+		require.Contains(t, warningTexts(res.Warnings), "images:demo-1.zvhd2 could not be removed")
 	})
 	srv := imstest.NewServer(t)
 	for _, o := range []quickimport.ImportOption{quickimport.WithWait(false), quickimport.WithAwaitActive(false)} {
@@ -291,7 +309,7 @@ func TestImportWhoseDeadlinePasses(t *testing.T) {
 	state := quickimport.WithStateDir(t.TempDir())
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	_, err := cloudClient(t, srv, state, quickimport.WithProgress(func(e quickimport.Event) {
+	_, err := cloudClient(t, srv, state, onProgress(func(e quickimport.Progress) {
 		if e.Phase == quickimport.PhaseJob {
 			cancel(nil)
 		}

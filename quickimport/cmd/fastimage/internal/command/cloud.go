@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,10 +20,12 @@ type cloudFlags struct {
 	region, project string
 	ims, obs, iam   string
 	token           string
+	domain          string
+	retryTime       time.Duration
 }
 
 // cloudFlagNames contradict --local.
-var cloudFlagNames = []string{"region", "project-id", "ims-endpoint", "obs-endpoint", "iam-endpoint",
+var cloudFlagNames = []string{"region", "project-id", "ims-endpoint", "obs-endpoint", "iam-endpoint", "domain",
 	"ak", "sk", "security-token", "token"}
 
 // precedenceHelp says where settings come from.
@@ -36,6 +39,8 @@ func (f *cloudFlags) add(a *app, cmd *cobra.Command) {
 		fl.StringVar(&f.ims, "ims-endpoint", "", "URL of the image service (default FASTIMAGE_IMS_ENDPOINT, else by the region)")
 		fl.StringVar(&f.obs, "obs-endpoint", "", "URL of the object storage (default FASTIMAGE_OBS_ENDPOINT, else by the region)")
 		fl.StringVar(&f.iam, "iam-endpoint", "", "URL of the identity service (default FASTIMAGE_IAM_ENDPOINT, else by the region)")
+		fl.StringVar(&f.domain, "domain", "", "domain of the endpoints, ims.REGION.DOMAIN (default: by the region)")
+		fl.DurationVar(&f.retryTime, "retry-time", 0, "how long a failing request is repeated, up to 24h (default 10m)")
 		f.keyFlags.add(a, fl)
 		fl.StringVar(&f.token, "token", "", "IAM token for the image service; the bucket needs keys all the same")
 	})
@@ -55,11 +60,15 @@ func (f *cloudFlags) options() []quickimport.Option {
 		quickimport.WithRegion(cmp.Or(f.region, f.getenv("HW_REGION_NAME"))),
 		quickimport.WithCredentials(f.credentials()),
 	}
+	if f.retryTime != 0 {
+		opts = append(opts, quickimport.WithRetryBudget(f.retryTime))
+	}
 	for _, e := range []struct {
 		value string
 		with  func(string) quickimport.Option
 	}{
 		{f.project, quickimport.WithProjectID},
+		{f.domain, quickimport.WithDomain},
 		{cmp.Or(f.ims, f.getenv("FASTIMAGE_IMS_ENDPOINT")), quickimport.WithIMSEndpoint},
 		{cmp.Or(f.obs, f.getenv("FASTIMAGE_OBS_ENDPOINT")), quickimport.WithOBSEndpoint},
 		{cmp.Or(f.iam, f.getenv("FASTIMAGE_IAM_ENDPOINT")), quickimport.WithIAMEndpoint},

@@ -40,13 +40,13 @@ func TestExitStatuses(t *testing.T) {
 	require.Regexp(t, imageID, r.stdout)
 	requireError(t, run("job", srv.Jobs()[0].ID+"x"), exitFailed, "IMG.0027")
 	requireError(t, run("job"), exitUsage, "usage")
-	requireError(t, run("create", "--name", "x", "--os-version", "y", "images/demo.zvhd2"), exitUsage, "obs://BUCKET/KEY")
+	requireError(t, run("create", "--name", "x", "--os-version", "Debian GNU/Linux 12 64bit", "images/demo.zvhd2"), exitUsage, "obs://BUCKET/KEY")
 	requireRefused(t, run(append(toCloud, disk, "--key", "other.zvhd2")...), `name "demo"`, "IMG.0009")
-	requireRefused(t, run("create", "--name", "x", "--os-version", "y", "obs://images/none"), "IMG.0121")
+	requireRefused(t, run("create", "--name", "x", "--os-version", "Debian GNU/Linux 12 64bit", "obs://images/none"), "IMG.0121")
 	srv.Fail(jobFailure)
-	requireError(t, run("import", "--name", "fails", "--os-version", "y", disk), exitJobFailed, "IMG.0057 The file is damaged.")
+	requireError(t, run("import", "--name", "fails", "--os-version", "Debian GNU/Linux 12 64bit", disk), exitJobFailed, "IMG.0057 The file is damaged.")
 	srv.Fail(jobFailure)
-	requireError(t, run("create", "--name", "fails", "--os-version", "y", "obs://images/demo.zvhd2"), exitJobFailed, "IMG.0057")
+	requireError(t, run("create", "--name", "fails", "--os-version", "Debian GNU/Linux 12 64bit", "obs://images/demo.zvhd2"), exitJobFailed, "IMG.0057")
 	require.Len(t, srv.Objects("images"), 1, "create keeps the object")
 }
 
@@ -74,8 +74,8 @@ func TestImportDryRun(t *testing.T) {
 			require.Equal(t, format == "raw", strings.Contains(r.stdout, "bitmap   images/demo.mf"))
 			r = fastimage(t, env, append(args, "--json")...)
 			require.Zero(t, r.code, r.stderr)
-			want := []string{"source", "format", "bucket", "key", "mf_key", "image_name", "min_disk", "object_bytes_max", "part_bytes", "parts_max", "send_bytes_max",
-				"disk", "quota", "stage", "warnings"}
+			want := []string{"source", "format", "bucket", "key", "mf_key", "image_name", "min_disk", "os_version", "architecture", "firmware", "object_bytes_max", "part_bytes", "parts_max", "send_bytes_max",
+				"disk", "guest", "quota", "stage", "warnings"}
 			if format == "zvhd2" {
 				want = append(want[:4], want[5:]...)
 			}
@@ -132,8 +132,8 @@ func TestImportTimeout(t *testing.T) {
 	r := fastimage(t, env, append(args, "--no-wait")...)
 	require.Zero(t, r.code, r.stderr)
 	job := srv.Jobs()[0].ID
-	requireError(t, fastimage(t, env, append(args, "--timeout", "1s")...), exitFailed, job, "goes on")
-	requireError(t, fastimage(t, env, "job", "--wait", "--timeout", "300ms", job), exitFailed, job, "goes on")
+	requireError(t, fastimage(t, env, append(args, "--timeout", "1s")...), exitFailed, job, "continues")
+	requireError(t, fastimage(t, env, "job", "--wait", "--timeout", "300ms", job), exitFailed, job, "continues")
 	require.NotEqual(t, "FAIL", srv.Jobs()[0].Status)
 }
 
@@ -153,12 +153,12 @@ func TestCreateAndImages(t *testing.T) {
 	data, err := os.ReadFile(disk)
 	require.NoError(t, err)
 	require.NoError(t, srv.PutObject("images", "folder/disk.raw", bytes.NewReader(data)))
-	create := []string{"create", "--name", "made", "--os-version", "Debian", "obs://images/folder/disk.raw"}
+	create := []string{"create", "--name", "made", "--os-version", "Debian GNU/Linux 12 64bit", "obs://images/folder/disk.raw"}
 	requireRefused(t, fastimage(t, env, create...), "IMG.0158", "folder/disk.mf")
 	require.NoError(t, srv.PutObject("images", "folder/disk.mf", strings.NewReader("m")))
 	r := fastimage(t, env, append(create, "--json")...)
 	require.Zero(t, r.code, r.stderr)
-	require.Equal(t, []string{"image_id", "image_name", "job_id", "bucket", "key", "format", "source_format", "source_bytes",
+	require.Equal(t, []string{"import_id", "image_id", "image_name", "job_id", "bucket", "key", "format", "os_version", "architecture", "firmware", "min_disk", "guest", "source_format", "source_bytes",
 		"data_bytes", "object_bytes", "wire_bytes", "etag", "retries", "seconds", "phases", "warnings"}, keys(t, r.stdout))
 	require.Equal(t, 10, srv.Images()[0].MinDisk)
 
@@ -188,8 +188,8 @@ func TestDoctor(t *testing.T) {
 	srv, env := testCloud(t, imstest.WithVariants(imstest.NoCopy))
 	r := fastimage(t, env, "doctor", "--import")
 	require.Zero(t, r.code, r.stderr)
-	require.Regexp(t, `(?m)^differs  copying of parts +`, r.stdout)
-	require.Regexp(t, `(?m)^holds    import +`, r.stdout)
+	require.Regexp(t, `(?m)^warning  copying of parts +`, r.stdout)
+	require.Regexp(t, `(?m)^ok       import +`, r.stdout)
 	r = fastimage(t, env, "doctor", "--json")
 	require.Zero(t, r.code, r.stderr)
 	require.Equal(t, []string{"bucket", "prefix", "checks"}, keys(t, r.stdout))
@@ -206,7 +206,7 @@ func TestDoctor(t *testing.T) {
 
 	r = fastimage(t, env, "doctor", "--bucket", "not-there")
 	require.Equal(t, exitFailed, r.code)
-	require.Regexp(t, `(?m)^fails    bucket +`, r.stdout)
+	require.Regexp(t, `(?m)^failed   bucket +`, r.stdout)
 	require.Contains(t, r.stderr, "fastimage: imports through this bucket will fail")
 	requireError(t, fastimage(t, env, "doctor", "--format", "vmdk"), exitUsage, "zvhd2 or raw")
 	requireError(t, fastimage(t, append(env, "FASTIMAGE_BUCKET="), "doctor"), exitUsage, "--bucket")

@@ -204,7 +204,7 @@ gzip -c disk.raw > disk.raw.xz # the content decides, not the name
 fastimage bitmap -q disk.raw vendor.mf
 fastimage upload -q --region cn-north-4 disk.zvhd2 obs://images/web.zvhd2
 fastimage upload -q --region cn-north-4 disk.zvhd2 obs://images/disk.zvhd2
-fastimage create -q --no-wait --region cn-north-4 --name job --os-version Debian obs://images/web.zvhd2
+fastimage create -q --no-wait --region cn-north-4 --name job --os-version "Debian GNU/Linux 12 64bit" obs://images/web.zvhd2
 `
 
 // TestHelpExamples runs every example in the help texts against a test cloud.

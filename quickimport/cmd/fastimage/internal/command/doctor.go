@@ -23,9 +23,9 @@ MD5 and with a wrong one, checksums and default encryption, copying of parts,
 range reads, storage class, region, signature and project. With --import it also
 makes a small image and removes it. It removes everything that it has made.
 
-It prints a line for each check: holds, differs (imports work all the same),
-fails (they will not) or unknown, what was found, and what follows from it. The
-exit status is 1 when a check fails.
+It prints a line for each check: ok, warning (imports work all the same), failed
+(they will not) or unknown, what was found, and what follows from it. The exit
+status is 1 if a check failed.
 
 With --json it prints one object: bucket, prefix, checks, a list of name,
 finding, detail, consequence.`,
@@ -45,7 +45,7 @@ finding, detail, consequence.`,
 				opts = append(opts, quickimport.WithTrialImport(quickimport.WithFormat(quickimport.Format(format))))
 			}
 			rep, err := client.Doctor(cmd.Context(), bucket, opts...)
-			if perr := a.printDoctor(rep, asJSON); perr != nil {
+			if perr := a.printDoctor(cmd, rep, asJSON); perr != nil {
 				return perr
 			}
 			if err == nil && !rep.OK() {
@@ -64,7 +64,12 @@ finding, detail, consequence.`,
 	return cmd
 }
 
-func (a *app) printDoctor(rep *quickimport.DoctorReport, asJSON bool) error {
+func (a *app) printDoctor(cmd *cobra.Command, rep *quickimport.DoctorReport, asJSON bool) error {
+	for i, c := range rep.Checks {
+		if c.Err != nil {
+			rep.Checks[i].Consequence = advice(cmd, c.Err)
+		}
+	}
 	if asJSON {
 		return a.printJSON(rep)
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/fastimage/fastimage/internal/pkgerr"
 	"github.com/fastimage/fastimage/quickimport"
-	"github.com/fastimage/fastimage/uploader"
 )
 
 // usageError is a command line that cannot be run as it stands.
@@ -86,15 +85,9 @@ func diagnose(cmd *cobra.Command, err error) diagnosis {
 
 // explain describes a problem in the terms of the command line.
 func explain(cmd *cobra.Command, p quickimport.Problem) problem {
-	if p.Field == "image_url" { // from --bucket and --key, or from obs://BUCKET/KEY
-		p.Field = "key"
-		if p.Code == "IMG.0017" && uploader.CheckName("bucket", p.Value) == nil {
-			p.Field = "bucket"
-		}
-	}
-	out := problem{Field: p.Field, Flag: flagOf(p.Field), Value: p.Value, Rule: oneLine(p.Rule), Advice: p.Advice, Code: p.Code}
+	out := problem{Field: p.Field, Flag: flagOf(p.Field), Value: p.Value, Rule: oneLine(p.Rule), Advice: problemAdvice(p), Code: p.Code}
 	if p.Err != nil {
-		out.Advice = cmp.Or(advice(cmd, p.Err), p.Advice)
+		out.Advice = cmp.Or(advice(cmd, p.Err), out.Advice)
 	}
 	if f := cmd.Flags().Lookup(strings.TrimPrefix(out.Flag, "--")); f == nil {
 		out.Flag = ""

@@ -23,6 +23,8 @@ type importFlags struct {
 	parallel                               int
 	allDisks                               bool
 	local, overwrite, dryRun, deleteObject bool
+	force                                  bool
+	guest                                  quickimport.GuestCheck
 	format                                 quickimport.Format
 	level                                  zvhd2.Level
 	partSize, rate                         int64
@@ -73,15 +75,16 @@ anything is sent. Paths are relative to the manifest:
 
 Keys: ` + strings.Join(manifest.Keys(), ", ") + `.
 
-With --json it prints one object: image_id, image_name, job_id, bucket, key,
-format, source_format, source_bytes, data_bytes, object_bytes, wire_bytes, etag,
-retries, seconds, phases (each name, seconds), warnings. For several images it
-prints one object a line as each image ends: source, name, status (imported,
-already imported or failed), result (the object above, or null) and error (or
-null). With --dry-run: source (name, format, disk_bytes, file_bytes, data_bytes),
-format, bucket, key, mf_key, image_name, min_disk, object_bytes_max, part_bytes,
-parts_max, send_bytes_max, disk (see 'fastimage info --help'), quota (used,
-quota), stage, warnings.`,
+With --json it prints one object: import_id, image_id, image_name, job_id, bucket,
+key, format, os_version, architecture, firmware, min_disk, guest (see 'fastimage
+check --help'), source_format, source_bytes, data_bytes, object_bytes, wire_bytes,
+etag, retries, seconds, phases (each name, seconds), warnings (each code, text).
+For several images it prints one object a line as each image ends: source, name,
+status (imported, already imported or failed), result (the object above, or null)
+and error (or null). With --dry-run: source (name, format, disk_bytes, file_bytes,
+data_bytes), format, bucket, key, mf_key, image_name, min_disk, os_version,
+architecture, firmware, object_bytes_max, part_bytes, parts_max, send_bytes_max,
+disk (see 'fastimage info --help'), guest, quota (used, quota), stage, warnings.`,
 		Example: `  # try it without a cloud
   fastimage import --local --name demo --os-version "Debian GNU/Linux 12 64bit" testdata/disk.raw
 
@@ -138,6 +141,8 @@ func (f *importFlags) addUpload(cmd *cobra.Command) {
 		fl.Var(count{&f.workers, 1, 256}, "workers", "blocks compressed at once, 1 to 256 (default: one per core)")
 		partSizeFlag(fl, &f.partSize, "size of a part, 5MiB to 5GiB (default: by the size of the object)")
 		fl.BoolVar(&f.overwrite, "overwrite", false, "replace an object with the same key")
+		choiceFlag(fl, &f.guest, "guest-check", "warn", []string{"warn", "strict", "off"}, "what to do if the guest on the disk is not ready for the cloud: warn, strict (refuse it) or off (do not look)")
+		fl.BoolVar(&f.force, "force", false, "import a disk that contradicts --firmware or --architecture")
 		fl.BoolVar(&f.deleteObject, "delete-object", false, "delete the uploaded object once the image is ready")
 		fl.StringVar(&f.mf, "mf", "", "with --format raw: upload this bitmap file, made by the vendor's tool, unchanged after checking that it covers the image")
 		fl.StringVar(&f.mfLayout, "mf-layout", "", "with --format raw: layout of the bitmap file (default: an assumption, see 'fastimage bitmap --help')")
@@ -293,6 +298,12 @@ func (f *importFlags) options() ([]quickimport.ImportOption, error) {
 	}
 	if f.overwrite {
 		opts = append(opts, quickimport.WithOverwrite())
+	}
+	if f.guest != quickimport.GuestWarn {
+		opts = append(opts, quickimport.WithGuestCheck(f.guest))
+	}
+	if f.force {
+		opts = append(opts, quickimport.WithForce())
 	}
 	if f.deleteObject {
 		opts = append(opts, quickimport.WithDeleteObject())

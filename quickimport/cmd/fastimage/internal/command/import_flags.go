@@ -64,8 +64,8 @@ func (f *imageFlags) add(a *app, cmd *cobra.Command) {
 		fl.StringArrayVar(&f.Tags, "tag", nil, "tag as key.value; may be repeated")
 		fl.StringArrayVar(&f.imageTags, "image-tag", nil, "tag as key=value, instead of --tag; may be repeated")
 		fl.StringVar(&f.EnterpriseProjectID, "enterprise-project", "", "enterprise project id (default HW_ENTERPRISE_PROJECT_ID, else 0)")
-		openFlag(fl, &f.Architecture, "architecture", []string{"x86", "arm"}, "x86 or arm (default x86)")
-		openFlag(fl, &f.HWFirmwareType, "firmware", []string{"bios", "uefi"}, "bios or uefi")
+		openFlag(fl, &f.Architecture, "architecture", []string{"auto", "x86", "arm"}, "auto (what the disk says), x86 or arm (default auto)")
+		openFlag(fl, &f.HWFirmwareType, "firmware", []string{"auto", "bios", "uefi"}, "auto (what the disk says), bios or uefi (default auto)")
 		openFlag(fl, &f.LicenseType, "license", []string{"platform", "byol"}, "platform or byol, for Windows")
 	})
 }

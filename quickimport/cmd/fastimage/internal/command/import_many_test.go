@@ -54,7 +54,7 @@ func TestImportMany(t *testing.T) {
 	require.NoError(t, os.WriteFile(text, []byte("not a disk image"), 0o600))
 	state := []string{"--state-dir", t.TempDir()}
 	run := func(args ...string) result {
-		return fastimage(t, env, slices.Concat([]string{"import", "--os-version", "Debian"}, state, args, files)...)
+		return fastimage(t, env, slices.Concat([]string{"import", "--os-version", "Debian GNU/Linux 12 64bit"}, state, args, files)...)
 	}
 	r := run(text)
 	require.Equal(t, exitRefused, r.code, r.stderr)
@@ -97,7 +97,7 @@ func TestImportManyWorstStatus(t *testing.T) {
 	srv.Fail(jobFailure)
 	text := filepath.Join(t.TempDir(), "text.raw")
 	require.NoError(t, os.WriteFile(text, []byte("not a disk image"), 0o600))
-	r := fastimage(t, env, append([]string{"import", "--json", "--parallel", "1", "--os-version", "Debian", text}, files...)...)
+	r := fastimage(t, env, append([]string{"import", "--json", "--parallel", "1", "--os-version", "Debian GNU/Linux 12 64bit", text}, files...)...)
 	require.Equal(t, exitJobFailed, r.code, r.stderr)
 	all := reports(t, r.stdout)
 	require.Equal(t, []string{statusFailed, statusFailed, statusImported}, []string{all[0].Status, all[1].Status, all[2].Status})
@@ -118,10 +118,10 @@ func TestImportManyUsage(t *testing.T) {
 		{[]string{"--all-disks", disk, disk}, "one OVA"},
 		{nil, "no image given"},
 	} {
-		requireError(t, fastimage(t, nil, append([]string{"import", "--local", "--os-version", "Debian"}, c.args...)...), exitUsage, c.want)
+		requireError(t, fastimage(t, nil, append([]string{"import", "--local", "--os-version", "Debian GNU/Linux 12 64bit"}, c.args...)...), exitUsage, c.want)
 	}
 	requireError(t, fastimage(t, nil, "import", "--local", "--manifest", filepath.Join(t.TempDir(), "none.yaml")), exitFailed, "none.yaml", "check the path")
-	requireRefused(t, fastimage(t, nil, "import", "--local", "--os-version", "Debian", disk, disk), "name")
+	requireRefused(t, fastimage(t, nil, "import", "--local", "--os-version", "Debian GNU/Linux 12 64bit", disk, disk), "name")
 }
 
 // A manifest with many mistakes: all are reported with their lines, and nothing
@@ -133,7 +133,7 @@ func TestManifestProblems(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "empty.raw"), nil, 0o600))
 	name := filepath.Join(dir, "images.yaml")
 	require.NoError(t, os.WriteFile(name, []byte(`defaults:
-  os_version: Debian
+  os_version: Debian GNU/Linux 12 64bit
   key: x
 images:
   - {source: a.raw, name: good}
@@ -238,8 +238,8 @@ func TestImportAllDisks(t *testing.T) {
 	ova := filepath.Join(dir, "vm.ova")
 	require.NoError(t, os.WriteFile(ova, archive.Bytes(), 0o600))
 
-	requireRefused(t, fastimage(t, env, "import", "--name", "web", "--os-version", "Debian", ova), "--member", "--all-disks")
-	r := fastimage(t, env, "import", "--all-disks", "--name", "web", "--os-version", "Debian", ova)
+	requireRefused(t, fastimage(t, env, "import", "--name", "web", "--os-version", "Debian GNU/Linux 12 64bit", ova), "--member", "--all-disks")
+	r := fastimage(t, env, "import", "--all-disks", "--name", "web", "--os-version", "Debian GNU/Linux 12 64bit", ova)
 	require.Zero(t, r.code, r.stderr)
 	var names []string
 	for _, img := range srv.Images() {
@@ -254,7 +254,7 @@ func TestImportManyInterrupted(t *testing.T) {
 	t.Parallel()
 	srv, env := testCloud(t, imstest.WithJobDuration(time.Hour))
 	_, files := copies(t, "a.raw", "b.raw")
-	args := append([]string{"import", "--parallel", "1", "--os-version", "Debian", "--state-dir", t.TempDir()}, files...)
+	args := append([]string{"import", "--parallel", "1", "--os-version", "Debian GNU/Linux 12 64bit", "--state-dir", t.TempDir()}, files...)
 	r := interrupted(t, env, "a: job: 0%", args...)
 	require.Equal(t, exitInterrupted, r.code, r.stderr)
 	require.Contains(t, r.stderr, "a: interrupted")

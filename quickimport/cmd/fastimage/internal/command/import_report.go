@@ -29,7 +29,7 @@ func (a *app) summary(res *quickimport.Result, local, before bool) {
 		return
 	}
 	for _, s := range res.Warnings {
-		fmt.Fprintf(w, "%s %s\n", a.painter(w)(yellow, "warning"), oneLine(s))
+		fmt.Fprintf(w, "%s %s\n", a.painter(w)(yellow, "warning"), oneLine(s.Text))
 	}
 	fmt.Fprintf(w, "image   %s (job %s)\n", res.ImageName, cmp.Or(res.JobID, "unknown: the answer was lost"))
 	fmt.Fprintf(w, "object  %s/%s (%s from %s)\n", res.Bucket, res.Key, res.Format, res.SourceFormat)
@@ -73,7 +73,7 @@ func (a *app) printPlan(p *quickimport.Plan, asJSON bool) error {
 		lines = append(lines, "stage    an earlier run has reached: "+p.Stage)
 	}
 	for _, w := range p.Warnings {
-		lines = append(lines, "warning  "+w)
+		lines = append(lines, "warning  "+w.Text)
 	}
 	lines = append(lines, "all checks passed; nothing was uploaded (dry run)")
 	_, err := fmt.Fprint(a.stdout, oneLineEach(lines))

@@ -56,7 +56,7 @@ func TestImportJSON(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			r := fastimage(t, nil, append(demo, "--json", "--format", format, disk)...)
 			require.Zero(t, r.code, r.stderr)
-			require.Equal(t, []string{"image_id", "image_name", "job_id", "bucket", "key", "format", "source_format", "source_bytes",
+			require.Equal(t, []string{"import_id", "image_id", "image_name", "job_id", "bucket", "key", "format", "os_version", "architecture", "firmware", "min_disk", "guest", "source_format", "source_bytes",
 				"data_bytes", "object_bytes", "wire_bytes", "etag", "retries", "seconds", "phases", "warnings"}, keys(t, r.stdout))
 			var got struct {
 				ImageID     string  `json:"image_id"`
@@ -171,7 +171,7 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	c := serve(t, dir)
-	first := []string{"import", "--name", "first", "--os-version", "Debian", disk}
+	first := []string{"import", "--name", "first", "--os-version", "Debian GNU/Linux 12 64bit", disk}
 	r := fastimage(t, c.env, first...)
 	require.Zero(t, r.code, r.stderr)
 	require.Regexp(t, imageID, r.stdout)
@@ -183,7 +183,7 @@ func TestServe(t *testing.T) {
 		requireRefused(t, fastimage(t, c.with("HUAWEICLOUD_SDK_SK", ""), first...), "HUAWEICLOUD_SDK_AK")
 	})
 	t.Run("missing bucket", func(t *testing.T) {
-		requireRefused(t, fastimage(t, c.env, "import", "--bucket", "nosuchbucket", "--name", "n", "--os-version", "y", disk),
+		requireRefused(t, fastimage(t, c.env, "import", "--bucket", "nosuchbucket", "--name", "n", "--os-version", "Debian GNU/Linux 12 64bit", disk),
 			"nosuchbucket", "IMG.0069")
 	})
 	t.Run("keys from flags", func(t *testing.T) {
@@ -197,7 +197,7 @@ func TestServe(t *testing.T) {
 			}
 		}
 		r := fastimage(t, c.with("HUAWEICLOUD_SDK_SK", "wrong"), "import", "--ak", ak, "--sk", sk,
-			"--name", "flags", "--os-version", "y", disk)
+			"--name", "flags", "--os-version", "Debian GNU/Linux 12 64bit", disk)
 		require.Zero(t, r.code, r.stderr)
 	})
 
@@ -205,7 +205,7 @@ func TestServe(t *testing.T) {
 	c = serve(t, dir)
 	t.Run("state survives", func(t *testing.T) {
 		requireRefused(t, fastimage(t, c.env, append(first, "--key", "other.zvhd2")...), "first", "--name")
-		r := fastimage(t, c.env, "import", "--name", "second", "--os-version", "Debian", "--tag", "a.1", "--min-disk", "40GiB", disk)
+		r := fastimage(t, c.env, "import", "--name", "second", "--os-version", "Debian GNU/Linux 12 64bit", "--tag", "a.1", "--min-disk", "40GiB", disk)
 		require.Zero(t, r.code, r.stderr)
 	})
 }
@@ -213,12 +213,12 @@ func TestServe(t *testing.T) {
 func TestServeUnreachable(t *testing.T) {
 	t.Parallel()
 	// Reads are repeated for a while before they fail
-	requireError(t, fastimage(t, unreachable(t), "import", "--name", "x", "--os-version", "y", disk), exitFailed, "127.0.0.1")
+	requireError(t, fastimage(t, unreachable(t), "import", "--retry-time", "1s", "--name", "x", "--os-version", "Debian GNU/Linux 12 64bit", disk), exitFailed, "127.0.0.1")
 }
 
 // TestImportInterrupted stops an import that waits for a service.
 func TestImportInterrupted(t *testing.T) {
 	t.Parallel()
-	r := interrupted(t, unreachable(t), "retrying", "import", "--verbose", "--name", "x", "--os-version", "y", disk)
+	r := interrupted(t, unreachable(t), "retrying", "import", "--verbose", "--name", "x", "--os-version", "Debian GNU/Linux 12 64bit", disk)
 	requireError(t, r, exitInterrupted, "interrupted")
 }

@@ -64,9 +64,13 @@ type watch struct {
 	show display
 }
 
-func (w *watch) option() quickimport.ImportOption { return quickimport.WithProgress(w.on) }
+func (w *watch) option() quickimport.ImportOption { return quickimport.WithEvents(w.on) }
 
-func (w *watch) on(e quickimport.Event) {
+func (w *watch) on(event quickimport.Event) {
+	e, ok := event.(quickimport.Progress)
+	if !ok {
+		return
+	}
 	w.seen.Store(true)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -93,7 +97,7 @@ func (w *watch) finish() {
 }
 
 // objectStep is how much of the object is in the bucket, whoever sent it.
-func objectStep(e quickimport.Event) step {
+func objectStep(e quickimport.Progress) step {
 	there := e.Sent + e.Resumed
 	size := max(e.Object, there)
 	if e.Done < e.Total && e.Done > 0 {

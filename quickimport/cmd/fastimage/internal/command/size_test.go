@@ -63,7 +63,7 @@ job: 100%
 // An upload that goes on ends at 100%, and one of unknown size has no percentage.
 func TestUploadLines(t *testing.T) {
 	t.Parallel()
-	e := quickimport.Event{Phase: quickimport.PhaseUpload, Done: 9, Total: 9, Object: 100 << 20, Sent: 40 << 20, Resumed: 60 << 20}
+	e := quickimport.Progress{Phase: quickimport.PhaseUpload, Done: 9, Total: 9, Object: 100 << 20, Sent: 40 << 20, Resumed: 60 << 20}
 	require.Equal(t, "upload: 100%, 100MiB of 100MiB", objectStep(e).line(0))
 	require.Equal(t, "upload: 5MiB, 5MiB sent", step{phase: "upload", done: 5 << 20, total: -1, sent: 5 << 20}.line(0))
 }

@@ -56,7 +56,7 @@ func TestUploadAndLookAtTheObject(t *testing.T) {
 	there := fastimage(t, c.env, "info", "obs://images/raw/disk.raw")
 	require.Zero(t, there.code, there.stderr)
 	require.Contains(t, there.stdout, "table         gpt")
-	r = fastimage(t, c.env, "create", "--name", "x", "--os-version", "y", "obs://images/raw/disk.raw")
+	r = fastimage(t, c.env, "create", "--name", "x", "--os-version", "Debian GNU/Linux 12 64bit", "obs://images/raw/disk.raw")
 	requireRefused(t, r, `fastimage: mf "raw/disk.mf": `) // create has no --mf
 	requireError(t, fastimage(t, c.env, "upload", "--state-dir", dir, disk, "obs://nosuchbucket/k"), exitFailed, "nosuchbucket")
 	requireError(t, fastimage(t, c.env, "upload", disk, "images/k"), exitUsage, "obs://")
@@ -124,7 +124,7 @@ func TestUploadOfAChangedSource(t *testing.T) {
 func TestImportWithState(t *testing.T) {
 	t.Parallel()
 	c := serve(t, t.TempDir())
-	args := []string{"import", "-q", "--state-dir", t.TempDir(), "--name", "kept", "--os-version", "Debian", disk}
+	args := []string{"import", "-q", "--state-dir", t.TempDir(), "--name", "kept", "--os-version", "Debian GNU/Linux 12 64bit", disk}
 	first := fastimage(t, c.env, args...)
 	require.Zero(t, first.code, first.stderr)
 	again := fastimage(t, c.env, args...)
