@@ -92,15 +92,15 @@ func TestRetries(t *testing.T) {
 	t.Parallel()
 	data := content(3 << 20)
 	for name, fault := range map[string]http.HandlerFunc{
-		"500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"503 with a page": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			w.Header().Set("Retry-After", "0")
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprint(w, "<html><title>Busy</title></html>")
 		},
-		"429":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) },
-		"408":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(408) },
+		"429":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
+		"408":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestTimeout) },
 		"cuts": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"cuts the body": func(w http.ResponseWriter, r *http.Request) {
 			serve(data, `"a"`)(&cutter{ResponseWriter: w, left: 1000}, r)
@@ -178,22 +178,22 @@ func TestWrongAnswers(t *testing.T) {
 			r.Header.Del("If-Match")
 			serve(data, `"b"`)(w, r)
 		}, httpfile.ErrChanged},
-		"redirect loop":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) }, httpfile.ErrRedirect},
-		"redirect to nothing": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(302) }, httpfile.ErrRedirect},
+		"redirect loop":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, httpfile.ErrRedirect},
+		"redirect to nothing": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusFound) }, httpfile.ErrRedirect},
 		"redirect to a file": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "file:///etc/passwd")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		}, httpfile.ErrRedirect},
 		"redirect to no host": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "http://")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		}, httpfile.ErrRedirect},
 		"redirect to garbage": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "http://%zz")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		}, httpfile.ErrRedirect},
-		"precondition":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(412) }, httpfile.ErrChanged},
-		"range not satisfiable": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(416) }, httpfile.ErrChanged},
+		"precondition":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusPreconditionFailed) }, httpfile.ErrChanged},
+		"range not satisfiable": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestedRangeNotSatisfiable) }, httpfile.ErrChanged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -234,12 +234,12 @@ func TestOpenFails(t *testing.T) {
 	_, err := httpfile.Open(context.Background(), start(t, http.NotFoundHandler()))
 	var status *httpfile.StatusError
 	require.ErrorAs(t, err, &status)
-	require.Equal(t, 404, status.StatusCode)
+	require.Equal(t, http.StatusNotFound, status.StatusCode)
 	for _, u := range []string{"", "ftp://host/x", "http://", "http://%zz", "host/x"} {
 		_, err := httpfile.Open(context.Background(), u)
 		require.ErrorIs(t, err, httpfile.ErrURL, u)
 	}
-	_, err = httpfile.Open(context.Background(), start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })), httpfile.WithRetryTime(time.Millisecond))
+	_, err = httpfile.Open(context.Background(), start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })), httpfile.WithRetryTime(time.Millisecond))
 	require.ErrorAs(t, err, &status)
 }
 
@@ -291,7 +291,7 @@ func TestRedirectsAndCredentials(t *testing.T) {
 		leaked = append(leaked, r.Header.Values("Authorization")...)
 		leaked = append(leaked, r.Header.Values("X-Token")...)
 		if expire.Load() && r.URL.Query().Get("sig") == "1" {
-			w.WriteHeader(403)
+			w.WriteHeader(http.StatusForbidden)
 			return
 		}
 		serve(data, `"a"`)(w, r)
@@ -300,10 +300,10 @@ func TestRedirectsAndCredentials(t *testing.T) {
 	u, err := url.Parse(start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
 		if user != "me" || password != "secret" || r.Header.Get("X-Token") != "token" {
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		http.Redirect(w, r, fmt.Sprintf("%s?sig=%d", mirror, asked.Add(1)), 302)
+		http.Redirect(w, r, fmt.Sprintf("%s?sig=%d", mirror, asked.Add(1)), http.StatusFound)
 	})))
 	require.NoError(t, err)
 	u.User = url.UserPassword("me", "secret")
@@ -325,7 +325,7 @@ func TestRedirectsAndCredentials(t *testing.T) {
 func TestDowngradeRefused(t *testing.T) {
 	t.Parallel()
 	plain := start(t, serve(content(10), `"a"`))
-	s := httptest.NewTLSServer(http.RedirectHandler(plain, 302))
+	s := httptest.NewTLSServer(http.RedirectHandler(plain, http.StatusFound))
 	t.Cleanup(s.Close)
 	_, err := httpfile.Open(context.Background(), s.URL, httpfile.WithTransport(s.Client().Transport))
 	require.ErrorIs(t, err, httpfile.ErrRedirect)

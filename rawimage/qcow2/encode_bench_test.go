@@ -5,8 +5,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,13 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// goroot is the directory of the Go installation.
+func goroot(b *testing.B) string {
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	require.NoError(b, err)
+	return strings.TrimSpace(string(out))
+}
+
 // benchImage is a file of up to size bytes of real files.
 func benchImage(b *testing.B, size int64) string {
 	if name := os.Getenv("FASTIMAGE_BENCH_IMAGE"); name != "" {
@@ -67,7 +75,7 @@ func benchImage(b *testing.B, size int64) string {
 	require.NoError(b, err)
 	defer out.Close()
 	left := size
-	_ = filepath.WalkDir(runtime.GOROOT(), func(name string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(goroot(b), func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || left <= 0 {
 			return err
 		}
