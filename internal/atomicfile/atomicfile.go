@@ -16,6 +16,10 @@ import (
 // writing it: that makes the flush of a file of 300 MB a second faster.
 const writebackEvery = 8 << 20
 
+// smallWrite is what is left to the flush: an entry of a table, whose page more
+// entries follow into.
+const smallWrite = 64 << 10
+
 // File is a file that has no name yet. It ends with one call of Commit, CommitNew
 // or Abort. Before that WriteAt may be called concurrently.
 type File struct {
@@ -158,7 +162,9 @@ func (f *File) Write(p []byte) (int, error) {
 // WriteAt writes p at off.
 func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.file.WriteAt(p, off)
-	startWriteback(f.file, off, int64(n))
+	if n >= smallWrite {
+		startWriteback(f.file, off, int64(n))
+	}
 	return n, err
 }
 

@@ -49,7 +49,7 @@ func Open(ctx context.Context, rawURL string, opts ...Option) (*File, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, pkg.Errorf("%w: want http(s)://HOST/PATH", ErrURL)
 	}
-	f := &File{o: o, auth: u.User, client: &cloud.Client{Transport: o.transport, Stall: o.stall, UserAgent: o.userAgent}}
+	f := &File{o: o, auth: u.User, client: &cloud.Client{Transport: o.transport, Stall: o.stall, UserAgent: o.userAgent, Clock: &cloud.Clock{}}}
 	u.User, u.Fragment = nil, ""
 	f.origin, f.current = u, u
 	if err := f.probe(ctx); err != nil {

@@ -58,7 +58,7 @@ func WithStallTimeout(d time.Duration) Option {
 }
 
 // WithRetryTime sets for how long a failing request is repeated, 1 ms to 24 h.
-// Default: 10 min.
+// Default: 10 min, and 30 s if nothing has ever listened at the address.
 func WithRetryTime(d time.Duration) Option {
 	return func(o *options) error {
 		if d < time.Millisecond || d > 24*time.Hour {
@@ -75,7 +75,7 @@ func WithUserAgent(s string) Option {
 }
 
 func newOptions(opts []Option) (*options, error) {
-	o := &options{header: http.Header{}, stall: cloud.DefaultStall, budget: cloud.DefaultBudget, userAgent: "fastimage"}
+	o := &options{header: http.Header{}, stall: cloud.DefaultStall, userAgent: "fastimage"}
 	for _, opt := range opts {
 		if err := opt(o); err != nil {
 			return nil, err

@@ -109,10 +109,15 @@ func (f *File) send(ctx context.Context, u *url.URL, byteRange string, v version
 
 // retry repeats what may pass.
 func (f *File) retry(ctx context.Context, off int64, try func(ctx context.Context) error) error {
-	_, err := cloud.Policy{Budget: f.o.budget}.Do(ctx, cloud.Operation{
-		Op:    "GET",
-		Try:   func(ctx context.Context, _ int) error { return try(ctx) },
-		Judge: judge,
+	policy := cloud.Policy{Budget: f.o.budget}
+	_, err := policy.Do(ctx, cloud.Operation{
+		Op:  "GET",
+		Try: func(ctx context.Context, _ int) error { return try(ctx) },
+		Judge: func(err error, n int) cloud.Verdict {
+			v := judge(err, n)
+			v.Within = policy.FirstContact(err, f.client.Clock)
+			return v
+		},
 	})
 	if err == nil || ctx.Err() != nil {
 		return err
