@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"time"
@@ -106,6 +107,9 @@ func (a *app) convert(ctx context.Context, from, to string, f *convertFlags) err
 	if err != nil {
 		return err
 	}
+	if f.compression != qcow2.CompressionNone && format != rawimage.FormatQCOW2 {
+		return usagef("--compression is for QCOW2; the compression of ZVHD2 is --level")
+	}
 	start := time.Now()
 	rawSize := int64(0)
 	if format == rawimage.FormatRaw {
@@ -190,7 +194,9 @@ func (s *source) encode(ctx context.Context, out *output, res *converted, opts .
 	var sum *zvhd2.Summary
 	var err error
 	if s.Disk != nil {
-		sum, err = zvhd2.Encode(ctx, w, s.Disk, s.Disk.Size(), opts...)
+		disk, done := s.ReadAhead(ctx)
+		defer done()
+		sum, err = zvhd2.Encode(ctx, w, disk, s.Size(), opts...)
 	} else {
 		sum, err = zvhd2.EncodeStream(ctx, w, s.Forward, s.Forward.Size(), opts...)
 	}
@@ -214,14 +220,14 @@ func (s *source) encodeQCOW2(ctx context.Context, out *output, res *converted, c
 	var sum *qcow2.Summary
 	var err error
 	switch {
-	case s.Disk != nil:
-		sum, err = qcow2.Encode(ctx, out, s.Disk, s.Size(), opts...)
-	case s.Container != nil:
-		sum, err = qcow2.Encode(ctx, out, s.Container, s.Size(), opts...)
+	case s.Sequence != nil:
+		sum, err = s.sequenceToQCOW2(ctx, out, opts)
 	case s.Forward != nil:
 		sum, err = qcow2.EncodeStream(ctx, out, s.Forward, s.Size(), opts...)
 	default:
-		return advisef("convert it to RAW first", "%s is %s, which is read in the order of its blocks", s.Name(), s.Format())
+		disk, done := s.ReadAhead(ctx)
+		defer done()
+		sum, err = qcow2.Encode(ctx, out, disk, s.Size(), opts...)
 	}
 	if err != nil {
 		return err
@@ -229,6 +235,19 @@ func (s *source) encodeQCOW2(ctx context.Context, out *output, res *converted, c
 	res.DiskSize, res.DataBytes, res.FileSize = sum.DiskSize, &sum.DataBytes, sum.FileSize
 	res.detail = fmt.Sprintf(", data %s, file %s", size(sum.DataBytes), size(sum.FileSize))
 	return nil
+}
+
+// sequenceToQCOW2 unpacks a container that can only be read in order, straight
+// into the encoder.
+func (s *source) sequenceToQCOW2(ctx context.Context, out *output, opts []qcow2.EncodeOption) (*qcow2.Summary, error) {
+	pr, pw := io.Pipe()
+	go func() { _ = pw.CloseWithError(s.Sequence.DecodeStream(ctx, pw)) }()
+	sum, err := qcow2.EncodeStream(ctx, out, pr, s.Size(), opts...)
+	if err == nil { // the checks at the end of the container
+		_, err = io.Copy(io.Discard, pr)
+	}
+	_ = pr.CloseWithError(err)
+	return sum, err
 }
 
 // decode writes the disk in a container to out: with holes into a file, in
