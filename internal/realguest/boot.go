@@ -3,7 +3,7 @@ package realguest
 import (
 	"bytes"
 	"context"
-	"io"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -22,9 +22,19 @@ type Observation struct {
 	Console []byte        `json:"-"`
 }
 
-// patience is how long a guest may take that is neither up nor known to be lost. It is long
-// enough for a machine that has much else to do.
-const patience = 10 * time.Minute
+// How long a guest may take, on a machine that has much else to do: to be up or known to be
+// lost, and until its boot loader shows. A BIOS that jumps into a sector without code says
+// nothing more.
+const (
+	patience       = 10 * time.Minute
+	loaderPatience = 2 * time.Minute
+)
+
+var (
+	errTooLong  = errors.New("neither up nor lost in time")
+	errNoLoader = errors.New("no boot loader showed")
+	errSettled  = errors.New("the console has shown enough")
+)
 
 // failures are what the console shows of a guest that will not boot.
 var failures = regexp.MustCompile(`ALERT! |\(initramfs\)|Kernel panic|grub rescue>|grub> |you need to load the kernel first` +
@@ -39,25 +49,38 @@ var (
 // too long. The disk stays as it is.
 func Boot(t testing.TB, disk string, firmware Firmware) Observation {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	cmd := exec.CommandContext(ctx, "nice", append([]string{"-n", "10", "qemu-system-x86_64"}, machine(t, disk, firmware)...)...)
-	r, w := io.Pipe()
-	cmd.Stdout, cmd.Stderr = w, w
+	defer time.AfterFunc(patience, func() { cancel(errTooLong) }).Stop()
+	c := &console{cancel: cancel, loader: time.AfterFunc(loaderPatience, func() { cancel(errNoLoader) })}
+	cmd.Stdout, cmd.Stderr = c, c
 	start := time.Now()
-	require.NoError(t, cmd.Start())
-	done := make(chan Observation, 1)
-	go func() {
-		o := watch(r)
-		cancel()
-		_, _ = io.Copy(io.Discard, r)
-		done <- o
-	}()
-	_ = cmd.Wait() // killed as soon as the console has shown enough
-	_ = w.Close()
-	o := <-done
-	o.Took = time.Since(start)
-	return o
+	err := cmd.Run()
+	require.Error(t, ctx.Err(), "QEMU ended by itself: %v\n%s", err, c.seen.Console)
+	c.seen.Took = time.Since(start)
+	if cause := context.Cause(ctx); cause != errSettled {
+		c.seen.Why = cause.Error()
+	}
+	return c.seen
+}
+
+// console reads what a guest shows, until that is enough.
+type console struct {
+	seen   Observation
+	loader *time.Timer
+	cancel context.CancelCauseFunc
+}
+
+func (c *console) Write(p []byte) (int, error) {
+	c.seen.Console = append(c.seen.Console, p...)
+	if bytes.Contains(c.seen.Console, []byte("GRUB")) {
+		c.loader.Stop()
+	}
+	if c.seen.judge() {
+		c.cancel(errSettled)
+	}
+	return len(p), nil
 }
 
 // machine is the command line of QEMU for a server with one disk and one network card.
@@ -80,22 +103,6 @@ func machine(t testing.TB, disk string, firmware Firmware) []string {
 	return append(args,
 		"-drive", "if=pflash,format=raw,readonly=on,file="+code,
 		"-drive", "if=pflash,format=raw,file="+own)
-}
-
-// watch reads a console until it has shown what becomes of the guest.
-func watch(r io.Reader) (o Observation) {
-	buf := make([]byte, 4096)
-	for {
-		n, err := r.Read(buf)
-		o.Console = append(o.Console, buf[:n]...)
-		if o.judge() {
-			return o
-		}
-		if err != nil {
-			o.Why = "neither up nor lost in time"
-			return o
-		}
-	}
 }
 
 // escapes are how terminals move the cursor and change colours.
