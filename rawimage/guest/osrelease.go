@@ -56,7 +56,7 @@ func osRelease(t *vfs.Tree, o *OS) {
 			value = clip(strings.Trim(value, `"'`))
 			switch key {
 			case "ID":
-				o.ID = value
+				o.ID = strings.ToLower(value)
 			case "ID_LIKE":
 				o.IDLike = strings.Fields(value)
 			case "NAME":
@@ -85,6 +85,7 @@ func (e *exam) release(f releaseFile, text string) {
 	if o.ID == "" {
 		o.ID, o.Pretty = id, clip(first)
 		name, _, _ := strings.Cut(first, " release")
+		name, _, _ = strings.Cut(name, " (")
 		o.Name = clip(strings.TrimSpace(versionNumber.ReplaceAllString(name, "")))
 	}
 	if id != o.ID && f.id != "" {
@@ -101,7 +102,8 @@ func (e *exam) release(f releaseFile, text string) {
 		}
 	}
 	if o.ID == "euleros" {
-		v = eulerVersion(first, v)
+		o.Version = eulerVersion(first, v)
+		return
 	}
 	if v != "" && (o.Version == "" || strings.HasPrefix(v, o.Version)) {
 		o.Version = v
