@@ -84,7 +84,7 @@ func clip(s string) string {
 
 // checks are made in this order.
 var checks = []check{
-	checkBootLoader, checkRootDevice, checkInitramfsVirtio, checkVirtioNet, checkInitramfsRoot,
+	checkArchitecture, checkBootLoader, checkRootDevice, checkInitramfsVirtio, checkVirtioNet, checkInitramfsRoot,
 	checkFstabDevices, checkMissingDevices, checkOneDisk, checkEncrypted, checkCleanShutdown,
 	checkPersistentNet, checkStaticAddress, checkDHCP, checkPinnedMAC,
 	checkWindowsDisk, checkWindowsNet, checkWindowsBalloon, checkWindowsDHCP, checkWindowsRDP, checkWindowsInit, checkWindowsHibernation,

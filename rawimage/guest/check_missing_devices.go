@@ -1,6 +1,9 @@
 package guest
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // checkMissingDevices: what the boot loader and fstab name by UUID, label or
 // volume group must be on this disk.
@@ -14,6 +17,7 @@ func (e *exam) checkMissingDevices(f *Finding) error {
 				"the boot loader looks for the root file system at %s, which is not on the disk")
 		}
 	}
+	e.missingVolumes(f)
 	for _, m := range e.fstab {
 		if !m.device() || m.optional() || m.removable() {
 			continue
@@ -27,6 +31,21 @@ func (e *exam) checkMissingDevices(f *Finding) error {
 	}
 	f.ok("everything that the boot loader and fstab name is on the disk")
 	return nil
+}
+
+// missingVolumes looks at what the kernel's command line has dracut wait for. It
+// gives up if one of them does not appear, even one that nothing needs.
+func (e *exam) missingVolumes(f *Finding) {
+	if e.entry == nil || e.family() != dracut {
+		return
+	}
+	for _, o := range strings.Fields(e.entry.Options) {
+		if name, ok := strings.CutPrefix(o, "rd.lvm.lv="); ok {
+			e.missing(f, "/dev/"+name, StatusFail, Evidence{e.entry.Path, e.entry.Line, e.entry.Options},
+				"remove "+o+" from the kernel's command line, "+e.bootConfigFix(),
+				"the initramfs waits for %s, which is not on the disk")
+		}
+	}
 }
 
 // missing records a name that nothing on the disk has. Where parts of the disk

@@ -234,3 +234,29 @@ func TestMatchOSVersion(t *testing.T) {
 		require.LessOrEqual(t, len(closest), 5)
 	}
 }
+
+func TestArchitecture(t *testing.T) {
+	t.Parallel()
+	disk := onDisk(gt.Debian())
+	require.Equal(t, guest.StatusOK, finding(t, examine(t, disk, guest.WithArchitecture("x86")), "architecture").Status)
+	require.Equal(t, guest.StatusFail, finding(t, examine(t, disk, guest.WithArchitecture("arm")), "architecture").Status)
+}
+
+// Of two systems on a disk the one that is booted is examined.
+func TestTwoRoots(t *testing.T) {
+	t.Parallel()
+	const other = "99999999-9999-4999-8999-999999999999"
+	old := gt.Ext2(other, "old", gt.Debian().With(gt.Tree{"etc/debian_version": "11.1\n"}))
+	r := examine(t, gt.MBR(true, gt.Partition{Content: old}, gt.Partition{Active: true, Content: gt.Ext2(gt.RootUUID, "root", gt.Debian())}))
+	require.True(t, r.Examined)
+	require.Equal(t, "partition 2", r.Root.Name)
+	require.Equal(t, "12.9", r.OS.Version)
+}
+
+func TestDracutWaits(t *testing.T) {
+	t.Parallel()
+	tree := gt.Debian().Without("usr/sbin/update-initramfs").With(gt.Tree{"usr/bin/dracut": "x"}).With(grub(goodRoot + " rd.lvm.lv=vg/swap"))
+	f := finding(t, examine(t, onDisk(tree)), "missing-devices")
+	require.Equal(t, guest.StatusFail, f.Status)
+	require.Contains(t, f.Summary, "/dev/vg/swap")
+}

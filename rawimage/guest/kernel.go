@@ -33,11 +33,7 @@ type kernel struct {
 // bootFacts finds what the boot loader starts.
 func (e *exam) bootFacts() {
 	r := e.report
-	e.firmwareFacts()
-	efi := e.opts.firmware == FirmwareUEFI ||
-		e.opts.firmware == FirmwareAuto && !slices.Contains(r.Firmware, FirmwareBIOS) && slices.Contains(r.Firmware, FirmwareUEFI)
-	if e.boot = bootcfg.Find(e.tree, efi); e.boot != nil {
-		e.entry = e.boot.Entry()
+	if e.entry = e.findEntry(); e.boot != nil {
 		r.BootLoader.Type, r.BootLoader.Config = e.boot.Loader, absolute(e.boot.Path)
 	}
 	k := &e.kernel
@@ -58,6 +54,19 @@ func (e *exam) bootFacts() {
 	}
 	r.Kernel, r.BootLoader.Kernel, r.BootLoader.Initrd = k.version, absolute(k.path), k.where()
 	e.modules()
+}
+
+// findEntry finds the boot loader's configuration and its default entry, nil if
+// there is none.
+func (e *exam) findEntry() *bootcfg.Entry {
+	e.firmwareFacts()
+	can := e.report.Firmware
+	efi := e.opts.firmware == FirmwareUEFI ||
+		e.opts.firmware == FirmwareAuto && !slices.Contains(can, FirmwareBIOS) && slices.Contains(can, FirmwareUEFI)
+	if e.boot = bootcfg.Find(e.tree, efi); e.boot == nil {
+		return nil
+	}
+	return e.boot.Entry()
 }
 
 // locate finds a file that the boot loader names, on the file system that it

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -15,9 +16,10 @@ import (
 const windowsHive = "Windows/System32/config/SYSTEM"
 
 // findRoot finds the volume that holds the guest's root file system. If there are
-// several, the boot loader's default decides; see bootFacts.
+// several, a boot loader's default decides.
 func (e *exam) findRoot() error {
 	var why []error
+	var roots []*volume.Volume
 	for _, v := range e.vols.Volumes {
 		if !v.Readable() {
 			continue
@@ -30,17 +32,47 @@ func (e *exam) findRoot() error {
 		tree := vfs.NewTree(f)
 		switch {
 		case v.Type != "ntfs" && v.Type != "vfat" && isRoot(tree):
-			e.root, e.tree = v, tree
-			return nil
-		case v.Type == "ntfs" && isFile(tree, windowsHive):
-			e.root, e.tree, e.win = v, tree, &windows{}
-			return nil
+			roots = append(roots, v)
+		case v.Type == "ntfs" && isFile(tree, windowsHive) && e.win == nil:
+			e.setRoot(v)
+			e.win = &windows{}
 		}
 		if _, err := tree.ReadDir("."); err != nil {
 			why = append(why, fmt.Errorf("%s: %w", v.Name, err))
 		}
 	}
-	return e.noRoot(why)
+	if len(roots) > 0 {
+		e.win = nil
+		e.setRoot(e.booted(roots))
+	}
+	if e.root == nil {
+		return e.noRoot(why)
+	}
+	return nil
+}
+
+func (e *exam) setRoot(v *volume.Volume) {
+	if f, err := v.FS(); err == nil {
+		e.root, e.tree = v, vfs.NewTree(f)
+	}
+}
+
+// booted returns the one of several roots that a boot loader's default entry
+// names, the first if none is named.
+func (e *exam) booted(roots []*volume.Volume) *volume.Volume {
+	if len(roots) == 1 {
+		return roots[0]
+	}
+	for _, r := range roots {
+		e.setRoot(r)
+		e.mountAll()
+		if entry := e.findEntry(); entry != nil {
+			if v, _ := e.vols.Find(rootSpec(entry.Options)); slices.Contains(roots, v) {
+				return v
+			}
+		}
+	}
+	return roots[0]
 }
 
 // isRoot reports whether a file system is the root of a Linux: it has /etc, and
@@ -64,9 +96,9 @@ func (e *exam) noRoot(why []error) error {
 	for _, v := range e.vols.Volumes {
 		switch {
 		case v.Encrypted():
-			return vfs.Unsupported("%s is encrypted (%s)", v.Name, v.Type)
-		case v.Type == probe.ZFS, v.Type == "btrfs", v.Type == "ReFS", v.Type == "bcachefs", v.Type == "f2fs", v.Type == "jfs", v.Type == "reiserfs":
-			return vfs.Unsupported("%s has the file system %s", v.Name, v.Type)
+			return fmt.Errorf("%s is encrypted (%s)", v.Name, v.Type)
+		case slices.Contains([]string{probe.ZFS, "btrfs", "ReFS", "bcachefs", "f2fs", "jfs", "reiserfs", "squashfs", "erofs", "ufs", "hfsplus"}, v.Type):
+			return fmt.Errorf("%s has the file system %s, which is not read", v.Name, v.Type)
 		case v.Err != nil:
 			return fmt.Errorf("%s: %w", v.Name, v.Err)
 		}
@@ -77,7 +109,7 @@ func (e *exam) noRoot(why []error) error {
 	if len(why) > 0 {
 		return why[0]
 	}
-	return vfs.Unsupported("no operating system was found")
+	return errors.New("no operating system was found")
 }
 
 func isFile(t *vfs.Tree, name string) bool {
