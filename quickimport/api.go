@@ -43,7 +43,14 @@ func (c *Client) getWithin(ctx context.Context, budget time.Duration, op, endpoi
 func (c *Client) retry(ctx context.Context, budget time.Duration, op string, f func(context.Context) error, judge func(error, int) cloud.Verdict) error {
 	var last error
 	policy := cloud.Policy{Budget: budget, Min: firstPause}
-	attempts, err := policy.Do(ctx, cloud.Operation{Op: op, Judge: judge, Try: func(ctx context.Context, _ int) error {
+	within := func(err error, n int) cloud.Verdict {
+		v := judge(err, n)
+		if d := policy.FirstContact(err, c.http.Clock); d > 0 {
+			v.Within = d
+		}
+		return v
+	}
+	attempts, err := policy.Do(ctx, cloud.Operation{Op: op, Judge: within, Try: func(ctx context.Context, _ int) error {
 		err := f(ctx)
 		if err != nil && ctx.Err() == nil {
 			last = err

@@ -19,6 +19,7 @@ type Client struct {
 	http  *cloud.Client
 	obs   *uploader.Client
 	creds *cloud.Cache
+	share *budget
 
 	jobEndpoint atomic.Int32 // index of the endpoint of jobs that works
 
@@ -34,7 +35,10 @@ func New(opts ...Option) (*Client, error) {
 	}
 	c := &Client{
 		o: o, project: o.projectID, creds: cloud.NewCache(o.credentials),
-		http: &cloud.Client{Transport: o.transport, Stall: o.stall, UserAgent: o.userAgent},
+		http: &cloud.Client{Transport: o.transport, Stall: o.stall, UserAgent: o.userAgent, Clock: &cloud.Clock{}},
+	}
+	if c.share, err = newBudget(o.limits); err != nil {
+		return nil, pkg.Errorf("%w", err)
 	}
 	if c.obs, err = c.newOBS(); err != nil {
 		return nil, pkg.Errorf("%w", err)
@@ -58,6 +62,12 @@ func (c *Client) newOBS() (*uploader.Client, error) {
 	}
 	if c.o.stall > 0 {
 		opts = append(opts, uploader.WithStallTimeout(c.o.stall))
+	}
+	if c.o.retryBudget > 0 {
+		opts = append(opts, uploader.WithRetryTime(c.o.retryBudget))
+	}
+	if c.o.userAgent != "" {
+		opts = append(opts, uploader.WithUserAgent(c.o.userAgent))
 	}
 	if c.o.pathStyle != nil {
 		opts = append(opts, uploader.WithPathStyle(*c.o.pathStyle))

@@ -91,7 +91,7 @@ func (c *Content) openImage(ctx context.Context, opts []anyimage.Option) error {
 	case format == rawimage.FormatZVHD2:
 		return c.openContainer(file)
 	case format == rawimage.FormatZVHD:
-		return c.openSequence(io.NewSectionReader(file, 0, file.Size()))
+		return c.openSequence(nil, io.NewSectionReader(file, 0, file.Size()))
 	case anyimage.Compressed(format):
 		if c.in.Remote {
 			if file, err = c.readAhead(ctx, file); err != nil {
@@ -124,32 +124,40 @@ func (c *Content) openContainer(file *rawimage.Image) error {
 	return nil
 }
 
-// openSequence opens a container that is read in order. What its header takes is
-// kept, so that the container can be sent as it is.
-func (c *Content) openSequence(r io.Reader) error {
-	in := &recorder{r: bufio.NewReaderSize(r, headSize)}
-	sr, err := zvhd2.NewStreamReader(in)
+// openSequence opens a container that is read in order, of which head are the
+// first bytes. Its header is read from there, so that r can still be read from its
+// first byte: to send the container as it is, or by another call.
+func (c *Content) openSequence(head []byte, r io.Reader) error {
+	sr, err := zvhd2.NewStreamReader(bufio.NewReaderSize(&replay{head: head, r: r}, 64<<10))
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
-	in.stop = true
-	c.Sequence, c.format, c.whole = sr, rawimage.Format(sr.Format()), io.MultiReader(&in.seen, in.r)
+	c.Sequence, c.format, c.whole = sr, rawimage.Format(sr.Format()), r
 	return nil
 }
 
-// recorder keeps what is read until it is told to stop.
-type recorder struct {
+// replay reads head, which are the first bytes of r, and touches r when more is
+// wanted.
+type replay struct {
+	head []byte
 	r    io.Reader
-	seen bytes.Buffer
-	stop bool
+	pos  int
+	past bool // the head was skipped in r
 }
 
-func (r *recorder) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	if !r.stop {
-		r.seen.Write(p[:n])
+func (p *replay) Read(b []byte) (int, error) {
+	if p.pos < len(p.head) {
+		n := copy(b, p.head[p.pos:])
+		p.pos += n
+		return n, nil
 	}
-	return n, err
+	if !p.past {
+		p.past = true
+		if _, err := io.CopyN(io.Discard, p.r, int64(len(p.head))); err != nil {
+			return 0, err
+		}
+	}
+	return p.r.Read(b)
 }
 
 // openStream opens what can only be read in order.
@@ -171,7 +179,7 @@ func (c *Content) openStream(ctx context.Context, opts []anyimage.Option) error 
 	}
 	switch {
 	case c.format == rawimage.FormatZVHD2 || c.format == rawimage.FormatZVHD:
-		return c.openSequence(r)
+		return c.openSequence(head, r)
 	case c.format != rawimage.FormatRaw:
 		return &anyimage.UnsupportedError{Name: c.name, Format: c.format}
 	case c.in.Size == 0:

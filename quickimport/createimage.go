@@ -1,6 +1,7 @@
 package quickimport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -23,27 +24,19 @@ func (c *Client) CreateImage(ctx context.Context, img Image) (id string, err err
 	if err := img.Validate(); err != nil {
 		return "", err
 	}
-	err = c.retry(ctx, c.o.retryBudget, "create image", func(ctx context.Context) error {
-		// Flow control has no budget but the context's: 40 jobs at a time take
-		// their time.
-		return c.retry(ctx, cloud.NoLimit, "create image", func(ctx context.Context) error {
-			id, err = c.postCreate(ctx, img)
-			return err
-		}, func(err error, _ int) cloud.Verdict {
-			api, ok := errors.AsType[*APIError](err)
-			return cloud.Verdict{Again: ok && api.flowControl(), After: retryAfter(api)}
-		})
+	// Flow control has no budget but the context's: 40 jobs at a time take their
+	// time.
+	err = c.retry(ctx, cloud.NoLimit, "create image", func(ctx context.Context) error {
+		id, err = c.postCreate(ctx, img)
+		return err
 	}, func(err error, n int) cloud.Verdict {
-		return cloud.Verdict{Again: isNetwork(err) && notSent(err) && cloud.Permanent(err, n) == nil}
+		if api, ok := errors.AsType[*APIError](err); ok {
+			return cloud.Verdict{Again: api.flowControl(), After: api.RetryAfter}
+		}
+		again := isNetwork(err) && notSent(err) && cloud.Permanent(err, n) == nil
+		return cloud.Verdict{Again: again, Within: cmp.Or(c.o.retryBudget, cloud.DefaultBudget)}
 	})
 	return id, err
-}
-
-func retryAfter(api *APIError) (d cloudBudget) {
-	if api != nil {
-		d = api.RetryAfter
-	}
-	return d
 }
 
 func (c *Client) postCreate(ctx context.Context, img Image) (string, error) {

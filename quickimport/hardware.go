@@ -36,8 +36,29 @@ func (im *importer) examine(ctx context.Context, img Image) error {
 	if (img.Architecture == ArchX86 || img.Architecture == ArchARM) && !(img.Architecture == ArchARM && img.HWFirmwareType == FirmwareBIOS) {
 		opts = append(opts, guest.WithArchitecture(string(img.Architecture)))
 	}
-	im.guest, err = guest.Examine(ctx, im.src.image, im.src.Size(), opts...)
-	return wrap("guest", err)
+	if im.guest, err = guest.Examine(ctx, im.src.image, im.src.Size(), opts...); err != nil {
+		return wrap("guest", err)
+	}
+	if strings.TrimSpace(img.OSVersion) == "" {
+		im.matchOSVersion(ctx)
+	}
+	return nil
+}
+
+// matchOSVersion finds the guest among the values that the region offers, or
+// those that are known if the region's cannot be read.
+func (im *importer) matchOSVersion(ctx context.Context) {
+	var names []string
+	if offered, err := im.OSVersions(ctx, ""); err == nil {
+		for _, v := range offered {
+			names = append(names, v.Name)
+		}
+	}
+	if best, ok, closest := guest.MatchOSVersion(im.guest, names); ok {
+		im.osVersion = best
+	} else {
+		im.closest = closest
+	}
 }
 
 // fromDisk fills in what the caller left to the disk.
@@ -50,14 +71,11 @@ func (im *importer) fromDisk(img Image) Image {
 	if img.HWFirmwareType == "" && len(firmware) == 1 && !(img.Architecture == ArchARM && firmware[0] == FirmwareBIOS) {
 		img.HWFirmwareType = firmware[0]
 	}
-	if img.OSVersion == "" && im.guest != nil {
-		img.OSVersion = matchOSVersion(im.guest.OS)
+	if img.OSVersion == "" {
+		img.OSVersion = im.osVersion
 	}
 	return img
 }
-
-// matchOSVersion returns the service's name for a guest, "" if it has none.
-func matchOSVersion(guest.OS) string { return "" }
 
 // firmware returns what can boot the disk, and what says so. None means that
 // nothing says anything.
@@ -114,6 +132,11 @@ func (im *importer) checkDisk(v *validation) {
 	}
 	if im.img.Type == TypeData {
 		return
+	}
+	for i := range v.problems {
+		if p := &v.problems[i]; p.Field == "os_version" && p.Reason == ReasonRequired {
+			p.Suggestions = im.closest
+		}
 	}
 	im.checkHardware(v)
 	if im.img.windows() {

@@ -65,7 +65,11 @@ type importer struct {
 	infoErr error         // the disk is truncated
 	guest   *guest.Report // of a system disk; nil if it was not examined
 	format  Format        // of the object
-	object  bool          // the source is an object that is in the bucket already
+
+	osVersion string   // derived from the guest, "" if it cannot be
+	closest   []string // what the region offers for a guest that it does not list
+
+	object  bool // the source is an object that is in the bucket already
 	src     *Content
 	mf      *bitmapFile // of a RAW object, once it is made
 	plan    *Plan
@@ -101,6 +105,7 @@ func (c *Client) run(ctx context.Context, opts []ImportOption, begin func(contex
 		return nil, err
 	}
 	defer func() { im.events.finish(res, err) }()
+	defer c.share.enter()()
 	ctx = c.observed(ctx, im.events)
 	release, err := begin(ctx, im)
 	if err != nil {

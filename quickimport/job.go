@@ -224,7 +224,15 @@ func (e *JobError) Text() string {
 	j, s := e.Job, "job "+e.Job.ID+" failed"
 	for _, p := range [][2]string{{j.ErrorCode, j.FailReason}, {j.Entities.ErrorCode, j.Entities.Error},
 		{j.Entities.AdditionErrorCode, j.Entities.AdditionErrorMsg}} {
-		if part := strings.TrimSpace(p[0] + " " + p[1]); part != "" && !strings.Contains(s, part) {
+		// The same is often said at several places, with the code in front.
+		code, reason := p[0], strings.TrimLeft(strings.TrimPrefix(p[1], p[0]), ": ")
+		if reason != "" && strings.Contains(s, reason) {
+			reason = ""
+		}
+		if strings.Contains(s, code) {
+			code = ""
+		}
+		if part := strings.TrimSpace(code + " " + reason); part != "" {
 			s += ": " + part
 		}
 	}

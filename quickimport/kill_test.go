@@ -94,7 +94,9 @@ func TestImportSurvivesKills(t *testing.T) {
 		objects += kind.objects
 	}
 	require.Len(t, srv.Objects(srv.Bucket()), objects)
-	require.Empty(t, srv.UnfinishedUploads())
+	for _, u := range srv.UnfinishedUploads() { // killed between the creation of an upload and its record
+		require.Zero(t, u.Parts)
+	}
 	require.Positive(t, kills)
 	t.Logf("%d imports, %d kills, %d of them just before the create call, %d images", imports, kills, uncertain, len(srv.Images()))
 }

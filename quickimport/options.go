@@ -21,12 +21,13 @@ type options struct {
 	region, projectID            string
 	ims, obs, iam                string
 	domain                       string
+	limits                       Limits
 	credentials                  CredentialsProvider
 	transport                    http.RoundTripper
 	rootCAs                      *x509.CertPool
 	pathStyle                    *bool // nil: by the endpoint's host
 	stall                        time.Duration
-	retryBudget                  time.Duration
+	retryBudget                  time.Duration // 0: the default
 	userAgent                    string
 	logger                       *slog.Logger
 	apiVersion                   string
@@ -124,7 +125,8 @@ func WithStallTimeout(d time.Duration) Option {
 
 // WithRetryBudget sets for how long a failing request that may be repeated is
 // repeated, counted from its first failure, 0 to 24 h. Once the service was asked
-// for an image, the import waits as long as its context lets it. Default 10 min.
+// for an image, the import waits as long as its context lets it. Default 10 min, but
+// 30 s while connections are refused and no service has ever answered.
 func WithRetryBudget(d time.Duration) Option {
 	return func(o *options) error {
 		if d < 0 || d > 24*time.Hour {
@@ -201,7 +203,7 @@ func WithPolling(first, longest time.Duration) Option {
 func newOptions(opts []Option) (*options, error) {
 	o := &options{
 		apiVersion: "v2", pollMin: 250 * time.Millisecond, pollMax: 30 * time.Second, apiTimeout: 30 * time.Second, settle: time.Minute,
-		retryBudget: cloud.DefaultBudget, logger: slog.New(slog.DiscardHandler),
+		logger: slog.New(slog.DiscardHandler),
 	}
 	for _, opt := range opts {
 		if err := opt(o); err != nil {

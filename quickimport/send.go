@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fastimage/fastimage/internal/cloud"
 	"github.com/fastimage/fastimage/internal/pkgerr"
 	"github.com/fastimage/fastimage/uploader"
 	"github.com/fastimage/fastimage/zvhd2"
@@ -19,7 +18,7 @@ import (
 
 // upload sends the source in the client's format.
 func (im *importer) upload(ctx context.Context) error {
-	up, err := im.uploader(ctx)
+	up, err := im.uploader()
 	if err != nil {
 		return err
 	}
@@ -35,8 +34,8 @@ func (im *importer) upload(ctx context.Context) error {
 	return wrap("upload", send(ctx, up))
 }
 
-func (im *importer) uploader(ctx context.Context) (*uploader.Uploader, error) {
-	opts := []uploader.Option{uploader.WithProgress(func(p uploader.Progress) { im.report(ctx, p) }), uploader.WithSourceCheck(im.src.CheckUnchanged)}
+func (im *importer) uploader() (*uploader.Uploader, error) {
+	opts := []uploader.Option{uploader.WithProgress(im.report), uploader.WithSourceCheck(im.src.CheckUnchanged), uploader.WithLimiter(im.share.uploads)}
 	if im.opt.concurrency > 0 {
 		opts = append(opts, uploader.WithConcurrency(im.opt.concurrency))
 	}
@@ -51,13 +50,8 @@ func (im *importer) uploader(ctx context.Context) (*uploader.Uploader, error) {
 	return up, wrap("upload", err)
 }
 
-// report passes on what was sent, and each retry.
-func (im *importer) report(ctx context.Context, p uploader.Progress) {
-	im.events.sent(p.Wire, p.Resumed, p.Retries)
-	if r := p.Retry; r != nil {
-		im.Client.retrying(ctx, im.events, cloud.Retry{Op: "UploadPart", Part: r.Part, Attempt: r.Attempt, Reason: r.Reason})
-	}
-}
+// report passes on what was sent. Retries are observed (see observed).
+func (im *importer) report(p uploader.Progress) { im.events.sent(p.Wire, p.Resumed, p.Retries) }
 
 // note takes what an upload of the object did into the result.
 func (im *importer) note(ctx context.Context, sent *uploader.Result) {
@@ -93,13 +87,18 @@ func (im *importer) sendEncoded(ctx context.Context, up *uploader.Uploader) erro
 	if err != nil {
 		return err
 	}
+	workers, release, err := im.share.encode(ctx, im.opt.workers)
+	if err != nil {
+		return err
+	}
+	defer release()
 	im.res.WireBytes, im.res.Retries = 0, 0
 	pr, pw := io.Pipe()
 	var sum *zvhd2.Summary
 	var sent *uploader.Result
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		sum, err = im.encode(gctx, pw)
+		sum, err = im.encode(gctx, pw, workers)
 		pw.CloseWithError(err) // nil is the end of the stream
 		return err
 	})
@@ -123,14 +122,11 @@ func (im *importer) sendEncoded(ctx context.Context, up *uploader.Uploader) erro
 	return nil
 }
 
-func (im *importer) encode(ctx context.Context, w io.Writer) (*zvhd2.Summary, error) {
+func (im *importer) encode(ctx context.Context, w io.Writer, workers int) (*zvhd2.Summary, error) {
 	rec := &im.journal.rec
-	opts := []zvhd2.Option{zvhd2.WithLevel(im.opt.level), zvhd2.WithUUID(rec.UUID), zvhd2.WithTimestamp(rec.Created), zvhd2.WithProgress(func(p zvhd2.Progress) {
+	opts := []zvhd2.Option{zvhd2.WithLevel(im.opt.level), zvhd2.WithWorkers(workers), zvhd2.WithUUID(rec.UUID), zvhd2.WithTimestamp(rec.Created), zvhd2.WithProgress(func(p zvhd2.Progress) {
 		im.events.read(p.Done, p.Total, p.Skipped, p.Written)
 	})}
-	if im.opt.workers > 0 {
-		opts = append(opts, zvhd2.WithWorkers(im.opt.workers))
-	}
 	if im.src.Forward != nil {
 		return zvhd2.EncodeStream(ctx, w, im.src.Forward, im.src.Size(), opts...)
 	}
@@ -143,7 +139,7 @@ func (im *importer) encode(ctx context.Context, w io.Writer) (*zvhd2.Summary, er
 func (im *importer) sendContainer(ctx context.Context, up *uploader.Uploader) error {
 	info := im.src.Container.Info()
 	im.res.WireBytes, im.res.Retries = 0, 0
-	sent, err := up.UploadReaderAt(ctx, im.img.Bucket, im.img.Key, im.src.in.ReaderAt, im.src.FileSize(), im.readProgress(ctx, im.src.FileSize()))
+	sent, err := up.UploadReaderAt(ctx, im.img.Bucket, im.img.Key, im.src.in.ReaderAt, im.src.FileSize(), im.readProgress(im.src.FileSize()))
 	if err != nil {
 		return err
 	}
@@ -180,7 +176,7 @@ func (im *importer) sendRaw(ctx context.Context, up *uploader.Uploader) error {
 	}
 	im.objects = append(im.objects, mfKey(key))
 	im.res.WireBytes, im.res.Retries = put.WireBytes, put.Retries
-	sent, err := up.UploadReaderAt(ctx, bucket, key, im.src.image, im.src.Size(), im.readProgress(ctx, im.src.Size()))
+	sent, err := up.UploadReaderAt(ctx, bucket, key, im.src.image, im.src.Size(), im.readProgress(im.src.Size()))
 	if err != nil {
 		return err
 	}
@@ -191,10 +187,10 @@ func (im *importer) sendRaw(ctx context.Context, up *uploader.Uploader) error {
 
 // readProgress reports an upload of the source itself, where nothing is
 // encoded: what is made on the server by copying counts as skipped.
-func (im *importer) readProgress(ctx context.Context, total int64) uploader.Option {
+func (im *importer) readProgress(total int64) uploader.Option {
 	return uploader.WithProgress(func(p uploader.Progress) {
 		im.events.read(min(p.Done, total), total, p.Copied, 0)
-		im.report(ctx, p)
+		im.report(p)
 	})
 }
 
