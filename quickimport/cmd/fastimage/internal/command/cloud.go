@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -21,7 +20,7 @@ type cloudFlags struct {
 	ims, obs, iam   string
 	token           string
 	domain          string
-	retryTime       time.Duration
+	transferFlags
 }
 
 // cloudFlagNames contradict --local.
@@ -40,8 +39,8 @@ func (f *cloudFlags) add(a *app, cmd *cobra.Command) {
 		fl.StringVar(&f.obs, "obs-endpoint", "", "URL of the object storage (default FASTIMAGE_OBS_ENDPOINT, else by the region)")
 		fl.StringVar(&f.iam, "iam-endpoint", "", "URL of the identity service (default FASTIMAGE_IAM_ENDPOINT, else by the region)")
 		fl.StringVar(&f.domain, "domain", "", "domain of the endpoints, ims.REGION.DOMAIN (default: by the region)")
-		fl.DurationVar(&f.retryTime, "retry-time", 0, "how long a failing request is repeated, up to 24h (default 10m)")
 		f.keyFlags.add(a, fl)
+		f.transferFlags.add(fl)
 		fl.StringVar(&f.token, "token", "", "IAM token for the image service; the bucket needs keys all the same")
 	})
 }
@@ -50,6 +49,9 @@ func (f *cloudFlags) add(a *app, cmd *cobra.Command) {
 func (f *cloudFlags) check() error {
 	if cmp.Or(f.region, f.getenv("HW_REGION_NAME")) == "" {
 		return usagef("no region; use --region or set HW_REGION_NAME")
+	}
+	if err := f.transferFlags.check(f.getenv); err != nil {
+		return err
 	}
 	return f.keyFlags.check()
 }
@@ -60,8 +62,14 @@ func (f *cloudFlags) options() []quickimport.Option {
 		quickimport.WithRegion(cmp.Or(f.region, f.getenv("HW_REGION_NAME"))),
 		quickimport.WithCredentials(f.credentials()),
 	}
-	if f.retryTime != 0 {
-		opts = append(opts, quickimport.WithRetryBudget(f.retryTime))
+	if f.retry != 0 {
+		opts = append(opts, quickimport.WithRetryBudget(f.retry))
+	}
+	if f.stall != 0 {
+		opts = append(opts, quickimport.WithStallTimeout(f.stall))
+	}
+	if f.usesPathStyle(f.getenv) {
+		opts = append(opts, quickimport.WithPathStyle(true))
 	}
 	for _, e := range []struct {
 		value string

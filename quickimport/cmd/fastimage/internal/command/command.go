@@ -114,7 +114,7 @@ uploaded, 4 the job failed in the cloud, 130 interrupted.
 			root.AddCommand(c)
 		}
 	}
-	add(groupCloud, a.importCmd(), a.createCmd(), a.jobCmd(), a.imagesCmd(), a.uploadCmd(), a.uploadsCmd(), a.stateCmd(), a.doctorCmd())
+	add(groupCloud, a.importCmd(), a.createCmd(), a.jobCmd(), a.imagesCmd(), a.osVersionsCmd(), a.uploadCmd(), a.uploadsCmd(), a.stateCmd(), a.doctorCmd())
 	add(groupFiles, a.infoCmd(), a.checkCmd(), a.convertCmd(), a.verifyCmd(), a.optimizeCmd(), a.bitmapCmd())
 	add(groupOther, a.serveCmd(), a.versionCmd())
 	root.AddCommand(a.manCmd(), credentialsTopic())

@@ -50,5 +50,6 @@ With --json it prints the object that 'fastimage import --json' prints.`,
 	image.add(a, cmd)
 	follow.add(cmd)
 	cloud.add(a, cmd)
+	_ = cmd.RegisterFlagCompletionFunc("os-version", a.completeOSVersion(&cloud)) // fails only for a flag that is not there
 	return cmd
 }

@@ -218,6 +218,10 @@ func (b *imageBar) show(s step) {
 	b.set(s)
 }
 
+func (b *imageBar) note(line string) {
+	_, _ = b.fleet.p.Write([]byte(oneLine(b.name) + ": " + line + "\n")) // no more than a notice
+}
+
 func (b *imageBar) finish() { b.bar.Abort(true) }
 
 func (f *fleetBars) ended(line string, failed bool) {

@@ -3,6 +3,7 @@ package command
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/fastimage/fastimage/quickimport"
@@ -113,6 +114,7 @@ disk (see 'fastimage info --help'), guest, quota (used, quota), stage, warnings.
 		fl.BoolVar(&f.local, "local", false, "import into a cloud simulated inside this process")
 	})
 	f.cloud.add(a, cmd)
+	_ = cmd.RegisterFlagCompletionFunc("os-version", a.completeOSVersion(&f.cloud)) // fails only for a flag that is not there
 	return cmd
 }
 
@@ -176,7 +178,7 @@ func (a *app) doImport(cmd *cobra.Command, names []string, f *importFlags) error
 		return err
 	}
 	img.Bucket = s.bucket
-	w := &watch{open: a.progress}
+	w := &watch{open: a.progress, connect: f.connect()}
 	defer w.finish()
 	opts = append(opts, w.option())
 	if f.dryRun {
@@ -238,9 +240,19 @@ func (a *app) session(cmd *cobra.Command, f *importFlags) (*session, error) {
 	return s, nil
 }
 
+// connect says what an import connects to.
+func (f *importFlags) connect() string {
+	if f.local {
+		return ""
+	}
+	region := cmp.Or(f.cloud.region, f.cloud.getenv("HW_REGION_NAME"))
+	return fmt.Sprintf("connecting to %s and %s, region %s", cmp.Or(f.cloud.ims, f.cloud.getenv("FASTIMAGE_IMS_ENDPOINT"), "the image service"),
+		cmp.Or(f.cloud.obs, f.cloud.getenv("FASTIMAGE_OBS_ENDPOINT"), "the object storage"), region)
+}
+
 // bucketFlags are those of an image that is in a bucket: of the same cloud.
 func (f *importFlags) bucketFlags() *bucketFlags {
-	return &bucketFlags{keyFlags: f.cloud.keyFlags, endpoint: f.cloud.obs, region: f.cloud.region}
+	return &bucketFlags{keyFlags: f.cloud.keyFlags, transferFlags: f.cloud.transferFlags, endpoint: f.cloud.obs, region: f.cloud.region}
 }
 
 // check finds what the command line itself gets wrong.

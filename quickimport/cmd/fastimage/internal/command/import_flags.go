@@ -56,7 +56,7 @@ func (f *imageFlags) add(a *app, cmd *cobra.Command) {
 	f.app = a
 	topic(cmd, topicImage, func(fl *pflag.FlagSet) {
 		fl.StringVar(&f.Name, "name", "", "name of the image, 1 to 128 characters (required)")
-		fl.StringVar(&f.OSVersion, "os-version", "", "operating system, for instance \"CentOS 7.0 64bit\" (required for system disks)")
+		fl.StringVar(&f.OSVersion, "os-version", "", "operating system, as 'fastimage os-versions' lists it (default: detected)")
 		openFlag(fl, &f.OSType, "os-type", []string{"Linux", "Windows"}, "Linux or Windows, for data disks (default Linux)")
 		openFlag(fl, &f.Type, "type", []string{"ECS", "BMS", "DataImage"}, "ECS, BMS or DataImage (default ECS)")
 		fl.Var(sizeFlag{n: &f.minDisk, unit: 1 << 30}, "min-disk", "smallest disk of a server created from the image, 1GiB to 1024GiB (default: by the size of the disk)")
@@ -84,9 +84,6 @@ func (f *imageFlags) image() (quickimport.Image, error) {
 	}
 	if img.Name == "" {
 		return img, usagef("no name for the image; use --name")
-	}
-	if img.OSVersion == "" && img.Type != quickimport.TypeData {
-		return img, usagef("no operating system for a system disk; use --os-version, or --type DataImage for a data disk")
 	}
 	return img, nil
 }

@@ -152,9 +152,8 @@ func manifestField(field string) string {
 func (c *manifestCheck) check(o *order, bucket string) {
 	e := o.entry
 	img, err := o.flags.image.image()
-	if err != nil && e.Values["os_version"] == "" {
-		c.problem(e.Line, "the image has no os_version, which system disks need; for a data disk set type: DataImage")
-		img.OSVersion = "unknown"
+	if err != nil {
+		c.problem(e.Line, "%s", message(err))
 	}
 	img.Bucket = cmp.Or(img.Bucket, bucket)
 	o.image = img
@@ -167,6 +166,9 @@ func (c *manifestCheck) check(o *order, bucket string) {
 	}
 	// What the import fills in is not missing.
 	img.Key, img.MinDisk = cmp.Or(img.Key, "key"), cmp.Or(img.MinDisk, 1)
+	if img.OSVersion == "" && img.Type != quickimport.TypeData {
+		img.OSVersion = "detected"
+	}
 	if refused, ok := errors.AsType[*quickimport.ValidationError](img.Validate()); ok {
 		for _, p := range refused.Problems {
 			x := explain(o.flags.image.app.importFlagsCmd(&importFlags{}), p)

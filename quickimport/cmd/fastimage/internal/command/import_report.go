@@ -28,9 +28,6 @@ func (a *app) summary(res *quickimport.Result, local, before bool) {
 		fmt.Fprintf(w, "already imported: %s is image %s; nothing was sent\n", oneLine(res.ImageName), res.ImageID)
 		return
 	}
-	for _, s := range res.Warnings {
-		fmt.Fprintf(w, "%s %s\n", a.painter(w)(yellow, "warning"), oneLine(s.Text))
-	}
 	fmt.Fprintf(w, "image   %s (job %s)\n", res.ImageName, cmp.Or(res.JobID, "unknown: the answer was lost"))
 	fmt.Fprintf(w, "object  %s/%s (%s from %s)\n", res.Bucket, res.Key, res.Format, res.SourceFormat)
 	fmt.Fprintf(w, "sizes   disk %s, data %s, object %s, sent %s%s\n",

@@ -35,7 +35,24 @@ func (f *transferFlags) add(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.pathStyle, "path-style", false, "name the bucket in the path of the URL instead of in the host (default FASTIMAGE_PATH_STYLE, else by the endpoint)")
 }
 
-func (f *transferFlags) options(getenv func(string) string) ([]uploader.ClientOption, error) {
+// pathStyleEnv is the variable that --path-style has as its default.
+const pathStyleEnv = "FASTIMAGE_PATH_STYLE"
+
+func (f *transferFlags) check(getenv func(string) string) error {
+	if env := getenv(pathStyleEnv); env != "" {
+		if _, err := strconv.ParseBool(env); err != nil {
+			return usagef("%s %q: want true or false", pathStyleEnv, env)
+		}
+	}
+	return nil
+}
+
+func (f *transferFlags) usesPathStyle(getenv func(string) string) bool {
+	env, _ := strconv.ParseBool(getenv(pathStyleEnv)) // check has looked at it
+	return f.pathStyle || env
+}
+
+func (f *transferFlags) options(getenv func(string) string) []uploader.ClientOption {
 	var opts []uploader.ClientOption
 	if f.stall != 0 {
 		opts = append(opts, uploader.WithStallTimeout(f.stall))
@@ -43,18 +60,10 @@ func (f *transferFlags) options(getenv func(string) string) ([]uploader.ClientOp
 	if f.retry != 0 {
 		opts = append(opts, uploader.WithRetryTime(f.retry))
 	}
-	style := f.pathStyle
-	if env := getenv("FASTIMAGE_PATH_STYLE"); !style && env != "" {
-		on, err := strconv.ParseBool(env)
-		if err != nil {
-			return nil, usagef("FASTIMAGE_PATH_STYLE %q: want true or false", env)
-		}
-		style = on
-	}
-	if style {
+	if f.usesPathStyle(getenv) {
 		opts = append(opts, uploader.WithPathStyle(true))
 	}
-	return opts, nil
+	return opts
 }
 
 func (f *bucketFlags) add(a *app, cmd *cobra.Command) {
@@ -67,18 +76,17 @@ func (f *bucketFlags) add(a *app, cmd *cobra.Command) {
 }
 
 func (f *bucketFlags) client() (*uploader.Client, error) {
-	if err := f.check(); err != nil {
+	if err := f.keyFlags.check(); err != nil {
+		return nil, err
+	}
+	if err := f.transferFlags.check(f.getenv); err != nil {
 		return nil, err
 	}
 	opts := []uploader.ClientOption{uploader.WithCredentials(func(ctx context.Context) (uploader.Credentials, error) {
 		c, err := f.keys(ctx)
 		return uploader.Credentials{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SecurityToken: c.SecurityToken}, err
 	})}
-	transfer, err := f.transferFlags.options(f.getenv)
-	if err != nil {
-		return nil, err
-	}
-	opts = append(opts, transfer...)
+	opts = append(opts, f.transferFlags.options(f.getenv)...)
 	if e := cmp.Or(f.endpoint, f.getenv("FASTIMAGE_OBS_ENDPOINT")); e != "" {
 		opts = append(opts, uploader.WithEndpoint(e))
 	}

@@ -38,6 +38,8 @@ type step struct {
 // display shows progress. Its methods may be called from any goroutine.
 type display interface {
 	show(step)
+	// note prints a line, above what is drawn.
+	note(line string)
 	// finish ends the display; nothing is drawn after it returns.
 	finish()
 }
@@ -55,10 +57,11 @@ func (a *app) progress() display {
 }
 
 // watch passes the events of an import on to a display, which is opened by the
-// first. An import that finished earlier has none.
+// first.
 type watch struct {
-	open func() display
-	seen atomic.Bool // there was an event
+	open    func() display
+	connect string      // what the import connects to, shown on a terminal
+	seen    atomic.Bool // a phase was started: an import that finished earlier has none
 
 	mu   sync.Mutex // guards show
 	show display
@@ -67,24 +70,55 @@ type watch struct {
 func (w *watch) option() quickimport.ImportOption { return quickimport.WithEvents(w.on) }
 
 func (w *watch) on(event quickimport.Event) {
-	e, ok := event.(quickimport.Progress)
-	if !ok {
-		return
-	}
-	w.seen.Store(true)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.show == nil {
 		w.show = w.open()
 	}
-	// Encoding and sending run side by side; how large the object becomes is
-	// estimated from what has been encoded.
+	switch e := event.(type) {
+	case quickimport.PhaseStarted:
+		w.seen.Store(true)
+		if _, drawn := w.show.(*bars); drawn && e.Phase == quickimport.PhasePreflight && w.connect != "" {
+			w.show.note(w.connect)
+		}
+	case quickimport.Progress:
+		w.progress(e)
+	case quickimport.Retrying:
+		w.show.note(retryLine(e.Request, int32(e.Part), e.Attempt, e.Wait, e.Reason))
+	case quickimport.Warned:
+		w.show.note("warning " + oneLine(e.Text))
+	case quickimport.Resumed:
+		w.show.note("resumed " + resumedAt(e))
+	}
+}
+
+// progress shows how far a phase has come. Encoding and sending run side by side;
+// how large the object becomes is estimated from what has been encoded.
+func (w *watch) progress(e quickimport.Progress) {
 	if e.Phase != quickimport.PhaseUpload || e.Object == 0 {
 		w.show.show(step{phase: string(e.Phase), done: e.Done, total: e.Total, skipped: e.Skipped, sent: e.Sent, retries: e.Retries, percent: e.Percent})
 		return
 	}
 	w.show.show(step{phase: "convert", done: e.Done, total: e.Total, skipped: e.Skipped})
 	w.show.show(objectStep(e))
+}
+
+// resumedAt says what an earlier run has done of an import.
+func resumedAt(e quickimport.Resumed) string {
+	text := "after an earlier run, which reached: " + e.Stage
+	if e.Bytes > 0 {
+		text += " (" + size(e.Bytes) + " in the bucket)"
+	}
+	return text
+}
+
+// retryLine is an attempt that failed and is repeated.
+func retryLine(request string, part int32, attempt int, wait time.Duration, reason error) string {
+	what := request
+	if part > 0 {
+		what = fmt.Sprintf("part %d", part)
+	}
+	return fmt.Sprintf("retry: %s, attempt %d failed, next in %s: %s", what, attempt, wait.Round(10*time.Millisecond), message(reason))
 }
 
 func (w *watch) finish() {
@@ -122,8 +156,9 @@ func (a *app) progressKind() string {
 
 type nothing struct{}
 
-func (nothing) show(step) {}
-func (nothing) finish()   {}
+func (nothing) show(step)   {}
+func (nothing) note(string) {}
+func (nothing) finish()     {}
 
 // lines prints a line of each phase every few seconds, and one when it ends.
 type lines struct {
@@ -163,6 +198,12 @@ func (l *lines) show(s step) {
 	if l.now().Sub(p.printed) >= l.every {
 		l.print(p)
 	}
+}
+
+func (l *lines) note(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Fprintln(l.out, line)
 }
 
 // print prints the phase's last step unless it has been printed.
@@ -305,15 +346,30 @@ func (b *bars) show(s step) {
 	if b.over || s.blank() {
 		return
 	}
-	if b.p == nil {
-		b.p = mpb.New(mpb.WithOutput(b.out), mpb.WithAutoRefresh())
-	}
+	b.start()
 	pb := b.phases[s.phase]
 	if pb == nil {
 		pb = b.add(s)
 		b.phases[s.phase] = pb
 	}
 	pb.set(s)
+}
+
+// start begins to draw; b.mu is held.
+func (b *bars) start() {
+	if b.p == nil {
+		b.p = mpb.New(mpb.WithOutput(b.out), mpb.WithAutoRefresh())
+	}
+}
+
+func (b *bars) note(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over || b.p == nil {
+		fmt.Fprintln(b.out, line)
+		return
+	}
+	_, _ = b.p.Write([]byte(line + "\n")) // no more than a notice
 }
 
 func (b *bars) add(s step) *phaseBar {

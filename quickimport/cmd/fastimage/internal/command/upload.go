@@ -189,7 +189,7 @@ func (a *app) send(client *uploader.Client, size int64, opts []uploader.Option, 
 	defer show.finish()
 	up, err := uploader.New(client, append(opts, uploader.WithProgress(func(p uploader.Progress) {
 		if p.Retry != nil {
-			a.retrying(show, p.Retry)
+			show.note(retryLine(p.Retry.Op, p.Retry.Part, p.Retry.Attempt, p.Retry.Wait, p.Retry.Reason))
 		}
 		show.show(step{phase: "upload", done: p.Done, total: min(p.Total, size), skipped: p.Copied, sent: p.Wire, retries: p.Retries})
 	}))...)
@@ -201,36 +201,17 @@ func (a *app) send(client *uploader.Client, size int64, opts []uploader.Option, 
 		return nil, err
 	}
 	show.finish()
-	a.tell(res)
+	a.notices(res)
 	return res, nil
 }
 
-// retrying prints an attempt that failed, above the bars if there are any.
-func (a *app) retrying(d display, r *uploader.Retry) {
-	what := r.Op
-	if r.Part > 0 {
-		what = fmt.Sprintf("part %d", r.Part)
-	}
-	line := fmt.Sprintf("upload: %s, attempt %d failed, next in %s: %s\n", what, r.Attempt, r.Wait.Round(10*time.Millisecond), message(r.Reason))
-	switch d := d.(type) {
-	case *bars:
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.p != nil && !d.over {
-			_, _ = d.p.Write([]byte(line)) // no more than a notice
-		}
-	case *lines:
-		fmt.Fprint(a.stderr, line)
-	}
-}
-
-// tell prints what a user would not expect of an upload that went well.
-func (a *app) tell(res *uploader.Result) {
+// notices prints what a user would not expect of an upload that succeeded.
+func (a *app) notices(res *uploader.Result) {
 	if res.RestartReason != "" && !a.quiet {
-		fmt.Fprintf(a.stderr, "upload: began anew: %s\n", res.RestartReason)
+		fmt.Fprintf(a.stderr, "upload: started over: %s\n", res.RestartReason)
 	}
 	if res.Encrypted && !a.quiet {
-		fmt.Fprintln(a.stderr, "upload: the bucket encrypts, ETags are no digests and were not compared")
+		fmt.Fprintln(a.stderr, "upload: the bucket encrypts objects: their ETags are not digests and were not compared")
 	}
 	if res.CleanupErr != nil {
 		fmt.Fprintf(a.stderr, "fastimage: warning: %s\n", message(res.CleanupErr))

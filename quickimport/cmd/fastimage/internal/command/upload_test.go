@@ -88,7 +88,7 @@ func TestUploadTellsRetries(t *testing.T) {
 	defer front.Close()
 	r := fastimage(t, c.with(variable, front.URL), "upload", "--json", "--progress", "plain", "--state-dir", t.TempDir(), disk, "obs://images/disk")
 	require.Zero(t, r.code, r.stderr)
-	require.Regexp(t, `(?m)^upload: part 1, attempt 1 failed, next in [0-9.]+m?s: .*less, please.*503 SlowDown`, r.stderr)
+	require.Regexp(t, `(?m)^retry: part 1, attempt 1 failed, next in [0-9.]+m?s: .*less, please.*503 SlowDown`, r.stderr)
 	var rep uploadReport
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &rep))
 	require.Equal(t, 1, rep.Retries)
@@ -112,7 +112,7 @@ func TestUploadOfAChangedSource(t *testing.T) {
 	require.NoError(t, os.Chtimes(name, time.Time{}, time.Now().Add(-time.Hour)))
 	r = fastimage(t, c.env, append(upload, "obs://images/disk")...)
 	require.Zero(t, r.code, r.stderr)
-	require.Contains(t, r.stderr, "began anew: the source changed")
+	require.Contains(t, r.stderr, "started over: the source changed")
 
 	touch := func() { _ = os.Chtimes(name, time.Time{}, time.Now()) }
 	r = during(t.Context(), t, c.env, "upload: ", touch, append(upload, "obs://images/other")...)
