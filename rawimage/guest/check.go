@@ -36,10 +36,14 @@ func anyGuest(e *exam) bool  { return e.report.Examined }
 var severity = []Status{StatusOK, StatusNote, StatusUnknown, StatusWarn, StatusFail}
 
 // found records something that a check found. The summary and fix of the first of
-// the worst status stay.
+// the worst status stay, and its evidence comes first.
 func (f *Finding) found(s Status, ev Evidence, fix, format string, args ...any) {
-	if ev != (Evidence{}) && len(f.Evidence) < maxEvidence {
-		ev.Text = clip(ev.Text)
+	ev.Text = clip(ev.Text)
+	switch {
+	case ev == Evidence{}:
+	case f.worse(s):
+		f.Evidence = slices.Insert(f.Evidence, 0, ev)
+	case len(f.Evidence) < maxEvidence:
 		f.Evidence = append(f.Evidence, ev)
 	}
 	if f.Summary == "" || f.worse(s) {

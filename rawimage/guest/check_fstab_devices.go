@@ -14,7 +14,7 @@ func (e *exam) checkFstabDevices(f *Finding) error {
 		if how == stable {
 			continue
 		}
-		fix := fmt.Sprintf("use UUID= in place of %s, or add the option nofail", m.spec)
+		fix := "remove the line, or add the option nofail"
 		if v := e.byDeviceName(m.spec); v != nil && v.UUID != "" {
 			fix = fmt.Sprintf("use UUID=%s in place of %s", v.UUID, m.spec)
 		}

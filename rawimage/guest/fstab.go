@@ -99,11 +99,14 @@ var (
 	pathName  = regexp.MustCompile(`^/dev/disk/by-(path|id|diskseq)/`)
 )
 
-// partitionNumber returns the number of the partition that a name such as
-// /dev/sda2 means.
+// firstDisk is the end of the names of a machine's first disk.
+var firstDisk = regexp.MustCompile(`^[a-z]*da$|^nvme0n1$|^mmcblk0$|c0d0$`)
+
+// partitionNumber returns the number of the partition of the first disk that a
+// name such as /dev/sda2 means.
 func partitionNumber(spec string) (int, bool) {
 	m := driveName.FindStringSubmatch(spec)
-	if m == nil {
+	if m == nil || !firstDisk.MatchString(m[1]+m[3]) {
 		return 0, false
 	}
 	n, err := strconv.Atoi(m[2] + m[4])
