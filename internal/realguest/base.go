@@ -139,3 +139,17 @@ Dir::Etc::netrcparts "/etc/apt/auth.conf.d";
 	require.NoError(t, os.WriteFile(name, settings, 0o600))
 	return name
 }
+
+// GuestFS is the environment in which libguestfs uses the kernel of a guest for its own
+// machine, whether or not this one has a kernel in /boot.
+func GuestFS(t testing.TB) []string {
+	t.Helper()
+	root := Cloud.dir(t)
+	version := kernels(t, root)[0]
+	return []string{
+		"SUPERMIN_KERNEL=" + filepath.Join(root, "boot", "vmlinuz-"+version),
+		"SUPERMIN_KERNEL_VERSION=" + version,
+		"SUPERMIN_MODULES=" + filepath.Join(root, "lib", "modules", version),
+		"LIBGUESTFS_BACKEND=direct", "LIBGUESTFS_BACKEND_SETTINGS=force_tcg",
+	}
+}

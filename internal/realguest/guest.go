@@ -40,12 +40,9 @@ type Guest struct {
 	// Damage changes the finished disk.
 	Damage func(t testing.TB, disk *os.File)
 
-	Dead    bool     // does not boot
-	Offline bool     // boots, and has no network
-	Fails   []string // checks of rawimage/guest that must fail
-	// Unforeseeable is a guest without a network that nothing on its disk shows: it
-	// depends on the server.
-	Unforeseeable bool
+	Dead    bool   // does not boot
+	Offline bool   // boots, and has no network
+	Fails   string // the check of rawimage/guest that fails
 }
 
 // The names of the file systems of every guest.
