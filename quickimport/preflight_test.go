@@ -257,19 +257,35 @@ func TestGuestCheck(t *testing.T) {
 	plan, err := cloudClient(t, srv).Plan(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.True(t, plan.Guest.Examined)
-	require.Contains(t, warningTexts(plan.Warnings), "guest: initramfs-virtio: ")
+	require.Empty(t, plan.Warnings)
+	broken := quickimport.File(brokenGuest(t))
+	plan, err = cloudClient(t, srv).Plan(t.Context(), broken, demo(srv.Bucket()))
+	require.NoError(t, err)
+	require.Contains(t, warningTexts(plan.Warnings), "guest: root-device: ")
 
 	c := cloudClient(t, srv, quickimport.WithGuestCheck(quickimport.GuestStrict))
-	_, err = c.Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+	_, err = c.Import(t.Context(), broken, demo(srv.Bucket()))
 	require.ErrorIs(t, err, quickimport.ErrGuest)
 	require.ErrorIs(t, err, quickimport.ErrValidation)
 	nothingLeft(t, srv)
 	require.Zero(t, sent(srv))
 
-	plan, err = cloudClient(t, srv, quickimport.WithGuestCheck(quickimport.GuestOff)).Plan(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+	plan, err = cloudClient(t, srv, quickimport.WithGuestCheck(quickimport.GuestOff)).Plan(t.Context(), broken, demo(srv.Bucket()))
 	require.NoError(t, err)
 	require.Nil(t, plan.Guest)
 	require.Empty(t, plan.Warnings)
+}
+
+// brokenGuest is the real disk with a boot loader that names its root by a device
+// that is another one in the cloud.
+func brokenGuest(t *testing.T) string {
+	t.Helper()
+	disk, err := os.ReadFile(realDisk)
+	require.NoError(t, err)
+	require.Equal(t, 1, bytes.Count(disk, []byte("root=LABEL=root")))
+	name := filepath.Join(t.TempDir(), "broken.raw")
+	require.NoError(t, os.WriteFile(name, bytes.Replace(disk, []byte("root=LABEL=root"), []byte("root=/dev/sda2 "), 1), 0o600))
+	return name
 }
 
 // min_disk left out is computed: the disk's size, and at least what the service asks for.

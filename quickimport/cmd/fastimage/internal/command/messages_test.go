@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,8 +19,13 @@ func TestProblemsNameFlags(t *testing.T) {
 	requireRefused(t, fastimage(t, nil, append(demo, "--key", "a b", disk)...), `fastimage: --key "a b": `)
 	plan := fastimage(t, nil, append(demo, "--dry-run", disk)...)
 	require.Zero(t, plan.code, plan.stderr)
-	require.Contains(t, plan.stdout, "warning  ")
-	require.Contains(t, fastimage(t, nil, append(demo, disk)...).stderr, "warning ")
+	require.NotContains(t, plan.stdout, "warning")
+	content, err := os.ReadFile(disk)
+	require.NoError(t, err)
+	broken := filepath.Join(t.TempDir(), "broken.raw")
+	require.NoError(t, os.WriteFile(broken, bytes.Replace(content, []byte("root=LABEL=root"), []byte("root=/dev/sda2 "), 1), 0o600))
+	require.Contains(t, fastimage(t, nil, append(demo, "--dry-run", broken)...).stdout, "warning  ")
+	require.Contains(t, fastimage(t, nil, append(demo, broken)...).stderr, "warning ")
 }
 
 // The end of --timeout is not blamed on the network.
