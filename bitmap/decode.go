@@ -59,7 +59,7 @@ func (d *decoder) full(p []byte, field string) error {
 		return format.Truncated(d.n, field, "the input ends here")
 	}
 	if err != nil {
-		return fmt.Errorf("bitmap: decode: %w", err)
+		return pkg.Errorf("decode: %w", err)
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func (d *decoder) padding(n int64) error {
 			return format.Truncated(d.n, "padding", "the input ends here, %d bytes early", n)
 		}
 		if err != nil {
-			return fmt.Errorf("bitmap: decode: %w", err)
+			return pkg.Errorf("decode: %w", err)
 		}
 		if c != fill {
 			return d.errorf(d.n, "padding", "%#02x is not %#02x", c, fill)
@@ -181,7 +181,7 @@ func (d *decoder) padding(n int64) error {
 	case nil:
 		return d.errorf(d.n, "padding", "the input continues where a bitmap of this disk ends")
 	default:
-		return fmt.Errorf("bitmap: decode: %w", err)
+		return pkg.Errorf("decode: %w", err)
 	}
 }
 
@@ -195,7 +195,7 @@ func (d *decoder) numbers(header int64) error {
 	body, err := io.ReadAll(io.LimitReader(d.r, most+1))
 	d.n += int64(len(body))
 	if err != nil {
-		return fmt.Errorf("bitmap: decode: %w", err)
+		return pkg.Errorf("decode: %w", err)
 	}
 	if int64(len(body)) > most {
 		return d.errorf(d.n, "list", "more entries than the disk has blocks")

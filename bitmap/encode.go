@@ -79,7 +79,7 @@ func wrapWrite(err error) error {
 	if _, ok := err.(*LayoutError); ok || err == nil {
 		return err
 	}
-	return fmt.Errorf("bitmap: encode: %w", err)
+	return pkg.Errorf("encode: %w", err)
 }
 
 // padding returns the bytes of padding after header and body.

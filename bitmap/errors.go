@@ -1,12 +1,16 @@
 package bitmap
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 
+	"github.com/fastimage/fastimage/internal/pkgerr"
+
 	"github.com/fastimage/fastimage/internal/imageerr"
 )
+
+// pkg makes the errors of this package.
+const pkg = pkgerr.Package("bitmap")
 
 // FormatError reports where an encoded bitmap is not what its layout requires for
 // the disk. Its Format is "mf", its Field "header", "bits", "padding", "runs" or
@@ -23,13 +27,13 @@ var (
 )
 
 // ErrCoverage means that a bitmap calls a block empty that holds data.
-var ErrCoverage = errors.New("bitmap: data outside the bitmap")
+var ErrCoverage = pkg.New("data outside the bitmap")
 
 const format = imageerr.Format("mf")
 
 // invalid returns the error of a caller's mistake.
 func invalid(text string, args ...any) error {
-	return fmt.Errorf("bitmap: %s: %w", fmt.Sprintf(text, args...), fs.ErrInvalid)
+	return pkg.Errorf("%s: %w", fmt.Sprintf(text, args...), fs.ErrInvalid)
 }
 
 // LayoutError names the part of a layout that makes no sense, or that cannot
@@ -40,7 +44,10 @@ type LayoutError struct {
 }
 
 // Error implements error.
-func (e *LayoutError) Error() string { return fmt.Sprintf("bitmap: layout: %s: %s", e.Field, e.Reason) }
+func (e *LayoutError) Error() string { return "bitmap: " + e.Text() }
+
+// Text is the message without the name of the package.
+func (e *LayoutError) Text() string { return fmt.Sprintf("layout: %s: %s", e.Field, e.Reason) }
 
 // Unwrap returns fs.ErrInvalid.
 func (e *LayoutError) Unwrap() error { return fs.ErrInvalid }
@@ -55,8 +62,11 @@ type CoverageError struct {
 }
 
 // Error implements error.
-func (e *CoverageError) Error() string {
-	return fmt.Sprintf("bitmap: %d blocks of %d bytes hold data but are called empty, the first at disk offset %d: the bitmap is not of this image",
+func (e *CoverageError) Error() string { return "bitmap: " + e.Text() }
+
+// Text is the message without the name of the package.
+func (e *CoverageError) Text() string {
+	return fmt.Sprintf("%d blocks of %d bytes hold data but are called empty, the first at disk offset %d: the bitmap is not of this image",
 		e.Blocks, e.BlockSize, e.Offset)
 }
 

@@ -2,7 +2,6 @@ package bitmap
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -123,7 +122,7 @@ func (s *scanner) advance() error {
 		from, to, err = s.size, s.size, nil
 	}
 	if err != nil {
-		return fmt.Errorf("bitmap: scan: extents at %d: %w", s.pos, err)
+		return pkg.Errorf("scan: extents at %d: %w", s.pos, err)
 	}
 	s.from, s.to = from, to
 	return nil
@@ -162,7 +161,7 @@ func (s *scanner) scanRange(ctx context.Context, buf []byte, start, end int64) e
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF // the disk is shorter than its size
 			}
-			return fmt.Errorf("bitmap: scan: read at %d: %w", off+int64(n), err)
+			return pkg.Errorf("scan: read at %d: %w", off+int64(n), err)
 		}
 		s.mark(p, off)
 		off += int64(n)

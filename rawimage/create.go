@@ -79,10 +79,10 @@ func (w *Writer) WriteAt(p []byte, off int64) (n int, err error) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.file == nil {
-		return 0, fmt.Errorf("rawimage: write %s: %w", w.name, ErrClosed)
+		return 0, pkg.Errorf("write %s: %w", w.name, ErrClosed)
 	}
 	if off < 0 || off > w.size || int64(len(p)) > w.size-off {
-		return 0, fmt.Errorf("rawimage: write %s: %d bytes at %d are outside the disk of %d bytes: %w", w.name, len(p), off, w.size, fs.ErrInvalid)
+		return 0, pkg.Errorf("write %s: %d bytes at %d are outside the disk of %d bytes: %w", w.name, len(p), off, w.size, fs.ErrInvalid)
 	}
 	for n < len(p) {
 		zero, end := w.stretch(p, n, off)
@@ -91,7 +91,7 @@ func (w *Writer) WriteAt(p []byte, off int64) (n int, err error) {
 			k, err := w.file.WriteAt(p[n:end], off+int64(n))
 			w.written.Add(int64(k))
 			if err != nil {
-				return n + k, fmt.Errorf("rawimage: write %s at %d: %w", w.name, off+int64(n+k), cause(err))
+				return n + k, pkg.Errorf("write %s at %d: %w", w.name, off+int64(n+k), cause(err))
 			}
 		}
 		n = end
@@ -144,10 +144,10 @@ func (w *Writer) CommitNew() error { return w.commit((*atomicfile.File).CommitNe
 func (w *Writer) commit(end func(*atomicfile.File) error) error {
 	f := w.take()
 	if f == nil {
-		return fmt.Errorf("rawimage: commit %s: %w", w.name, ErrClosed)
+		return pkg.Errorf("commit %s: %w", w.name, ErrClosed)
 	}
 	if err := end(f); err != nil {
-		return fmt.Errorf("rawimage: commit %s: %w", w.name, err)
+		return pkg.Errorf("commit %s: %w", w.name, err)
 	}
 	return nil
 }

@@ -1,24 +1,28 @@
 package rawimage
 
 import (
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/fastimage/fastimage/internal/pkgerr"
 )
+
+// pkg makes the errors of this package.
+const pkg = pkgerr.Package("rawimage")
 
 // Conditions, for use with errors.Is.
 var (
 	// ErrEmpty: the file or device has no bytes.
-	ErrEmpty = errors.New("rawimage: image is empty")
+	ErrEmpty = pkg.New("image is empty")
 	// ErrNotImage: the name is a directory, a pipe or something else without
 	// bytes at fixed places.
-	ErrNotImage = errors.New("rawimage: not a regular file or block device")
+	ErrNotImage = pkg.New("not a regular file or block device")
 	// ErrForeignFormat: the file is of another format than RAW.
-	ErrForeignFormat = errors.New("rawimage: not a RAW image")
+	ErrForeignFormat = pkg.New("not a RAW image")
 	// ErrChanged: the source is no longer what it was when it was opened.
-	ErrChanged = errors.New("rawimage: image changed while in use")
+	ErrChanged = pkg.New("image changed while in use")
 	// ErrClosed: a Writer was used after Commit, CommitNew or Abort.
-	ErrClosed = errors.New("rawimage: writer is closed")
+	ErrClosed = pkg.New("writer is closed")
 )
 
 // OpenError says why a source could not be opened. Err is one of the conditions
@@ -30,11 +34,14 @@ type OpenError struct {
 }
 
 // Error implements error.
-func (e *OpenError) Error() string {
+func (e *OpenError) Error() string { return "rawimage: " + e.Text() }
+
+// Text is the message without the name of the package.
+func (e *OpenError) Text() string {
 	if e.Name == "" {
-		return fmt.Sprintf("rawimage: open: %s", trim(e.Err))
+		return fmt.Sprintf("open: %s", pkgerr.Text(e.Err))
 	}
-	return fmt.Sprintf("rawimage: open %s: %s", e.Name, trim(e.Err))
+	return fmt.Sprintf("open %s: %s", e.Name, pkgerr.Text(e.Err))
 }
 
 // Unwrap returns Err.
@@ -48,12 +55,15 @@ type ForeignFormatError struct {
 }
 
 // Error implements error.
-func (e *ForeignFormatError) Error() string {
+func (e *ForeignFormatError) Error() string { return "rawimage: " + e.Text() }
+
+// Text is the message without the name of the package.
+func (e *ForeignFormatError) Text() string {
 	name := e.Name
 	if name == "" {
 		name = "image"
 	}
-	return fmt.Sprintf("rawimage: %s is %s, not RAW", name, e.Format.Description())
+	return fmt.Sprintf("%s is %s, not RAW", name, e.Format.Description())
 }
 
 // Is reports whether target is ErrForeignFormat.
@@ -68,29 +78,22 @@ type ChangedError struct {
 }
 
 // Error implements error.
-func (e *ChangedError) Error() string {
+func (e *ChangedError) Error() string { return "rawimage: " + e.Text() }
+
+// Text is the message without the name of the package.
+func (e *ChangedError) Text() string {
 	name := e.Name
 	if name == "" {
 		name = "image"
 	}
 	switch {
 	case e.OldSize != e.NewSize:
-		return fmt.Sprintf("rawimage: %s changed while in use: it had %d bytes and has %d now", name, e.OldSize, e.NewSize)
+		return fmt.Sprintf("%s changed while in use: it had %d bytes and has %d now", name, e.OldSize, e.NewSize)
 	case !e.OldTime.Equal(e.NewTime):
-		return fmt.Sprintf("rawimage: %s changed while in use: it was modified at %s", name, e.NewTime.UTC().Format(time.RFC3339Nano))
+		return fmt.Sprintf("%s changed while in use: it was modified at %s", name, e.NewTime.UTC().Format(time.RFC3339Nano))
 	}
-	return fmt.Sprintf("rawimage: %s changed while in use: its time of change differs", name)
+	return fmt.Sprintf("%s changed while in use: its time of change differs", name)
 }
 
 // Is reports whether target is ErrChanged.
 func (e *ChangedError) Is(target error) bool { return target == ErrChanged }
-
-// trim takes the package's prefix off an error that is going to get it again.
-func trim(err error) string {
-	const prefix = "rawimage: "
-	s := err.Error()
-	if len(s) > len(prefix) && s[:len(prefix)] == prefix {
-		return s[len(prefix):]
-	}
-	return s
-}

@@ -2,7 +2,6 @@ package rawimage
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -26,7 +25,7 @@ func (im *Image) NextData(off int64) (start, end int64, err error) {
 	if err == nil || err == io.EOF || errors.Is(err, ErrChanged) {
 		return start, end, err
 	}
-	return 0, 0, fmt.Errorf("rawimage: next data at %d: %w", off, err)
+	return 0, 0, pkg.Errorf("next data at %d: %w", off, err)
 }
 
 // maxMerged bounds the ranges that one extent is made of, so that an iteration
@@ -44,7 +43,7 @@ func (im *Image) Extents() iter.Seq2[Extent, error] {
 func (im *Image) ExtentsIn(off, length int64) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		if off < 0 || length < 0 {
-			yield(Extent{}, fmt.Errorf("rawimage: extents in %d+%d: %w", off, length, fs.ErrInvalid))
+			yield(Extent{}, pkg.Errorf("extents in %d+%d: %w", off, length, fs.ErrInvalid))
 			return
 		}
 		limit := im.size

@@ -145,7 +145,7 @@ func (im *Image) IsDevice() bool { return im.device }
 // Open is a *ChangedError, never a short read that looks like the end.
 func (im *Image) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("rawimage: read at %d: %w", off, fs.ErrInvalid)
+		return 0, pkg.Errorf("read at %d: %w", off, fs.ErrInvalid)
 	}
 	if off >= im.size {
 		return 0, io.EOF
@@ -164,7 +164,7 @@ func (im *Image) ReadAt(p []byte, off int64) (int, error) {
 	case err == io.EOF || err == nil:
 		return n, &ChangedError{Name: im.name, OldSize: im.size, NewSize: off + int64(n), OldTime: im.id.ModTime, NewTime: time.Now()}
 	}
-	return n, fmt.Errorf("rawimage: read at %d: %w", off, err)
+	return n, pkg.Errorf("read at %d: %w", off, err)
 }
 
 // Identity returns what identifies the file and its content as it was at Open,
@@ -186,13 +186,13 @@ func (im *Image) CheckUnchanged() error {
 	}
 	fi, err := im.file.Stat()
 	if err != nil {
-		return fmt.Errorf("rawimage: check %s: %w", im.name, err)
+		return pkg.Errorf("check %s: %w", im.name, err)
 	}
 	now := fileid.Of(fi)
 	if im.device {
 		now = im.id
 		if now.Size, err = deviceSize(im.file); err != nil {
-			return fmt.Errorf("rawimage: check %s: %w", im.name, err)
+			return pkg.Errorf("check %s: %w", im.name, err)
 		}
 	}
 	if was := im.withSize(); !now.Equal(was) {

@@ -122,7 +122,7 @@ func (w *worker) encoder(level Level) (*zstd.Encoder, error) {
 			zstd.WithLowerEncoderMem(true),
 		)
 		if err != nil {
-			return nil, fmt.Errorf("zvhd2: set up compressor: %w", err)
+			return nil, pkg.Errorf("set up compressor: %w", err)
 		}
 		w.enc[level] = enc
 	}

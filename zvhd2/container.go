@@ -2,7 +2,6 @@ package zvhd2
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
 )
 
@@ -32,7 +31,7 @@ func (c *container) write(b []byte) error {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		return fmt.Errorf("zvhd2: write output at offset %d: %w", c.off, err)
+		return pkg.Errorf("write output at offset %d: %w", c.off, err)
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func readStream(r io.Reader, size int64, emit func(func(*encodeJob)) error) erro
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return fmt.Errorf("zvhd2: read source at offset %d: %w", off+int64(n), err)
+			return pkg.Errorf("read source at offset %d: %w", off+int64(n), err)
 		}
 		clear(buf[n:])
 		// The job takes the block, and leaves the buffer of one that is done.
@@ -81,5 +81,5 @@ func streamEnds(r io.Reader, size int64) error {
 	case nil:
 		return fmt.Errorf("%w: it has more than %d bytes", ErrSource, size)
 	}
-	return fmt.Errorf("zvhd2: read source at offset %d: %w", size, err)
+	return pkg.Errorf("read source at offset %d: %w", size, err)
 }

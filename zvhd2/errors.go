@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/fastimage/fastimage/internal/pkgerr"
+
 	"github.com/fastimage/fastimage/internal/imageerr"
 )
+
+// pkg makes the errors of this package.
+const pkg = pkgerr.Package("zvhd2")
 
 // FormatError reports what is wrong with a file, and where. Its Kind is one of
 // the kinds below, its Format "zvhd2" for ZVHD too, its Field named as the format
@@ -33,10 +38,10 @@ var (
 var (
 	// ErrSource means that a source of a disk breaks the contract of its
 	// interface.
-	ErrSource = errors.New("zvhd2: source breaks its contract")
+	ErrSource = pkg.New("source breaks its contract")
 	// ErrConsumed means that a [StreamReader] cannot decode the disk because
 	// blocks of it have already been read.
-	ErrConsumed = errors.New("zvhd2: stream has already been read from")
+	ErrConsumed = pkg.New("stream has already been read from")
 )
 
 // NoBlock is the Block of a [FormatError] or [Problem] that concerns no block.
@@ -53,5 +58,5 @@ func asFormatError(err error) *FormatError {
 
 // invalid returns the error of a caller's mistake.
 func invalid(text string, args ...any) error {
-	return fmt.Errorf("zvhd2: %s: %w", fmt.Sprintf(text, args...), fs.ErrInvalid)
+	return pkg.Errorf("%s: %w", fmt.Sprintf(text, args...), fs.ErrInvalid)
 }

@@ -1,7 +1,6 @@
 package zvhd2
 
 import (
-	"fmt"
 	"io"
 )
 
@@ -30,7 +29,7 @@ func (f file) readFull(p []byte, off int64, what string) error {
 	if err == io.EOF || err == nil {
 		return format.Truncated(off+int64(n), what, "%d of %d bytes", n, len(p))
 	}
-	return fmt.Errorf("zvhd2: read %s at offset %d: %w", what, off, err)
+	return pkg.Errorf("read %s at offset %d: %w", what, off, err)
 }
 
 // page returns the page at off.

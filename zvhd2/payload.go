@@ -3,7 +3,6 @@ package zvhd2
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zlib"
@@ -105,7 +104,7 @@ func newExpander(method byte) (*expander, error) {
 			zstd.WithDecodeAllCapLimit(true), // no more than a block out of any payload
 		)
 		if err != nil {
-			return nil, fmt.Errorf("zvhd2: set up decompressor: %w", err)
+			return nil, pkg.Errorf("set up decompressor: %w", err)
 		}
 	}
 	return x, nil

@@ -1,8 +1,6 @@
 package zvhd2
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -91,11 +89,11 @@ func Open(name string, opts ...Option) (*Reader, error) {
 		return nil, invalid("%s is not a regular file", name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("zvhd2: %w", err)
+		return nil, pkg.Errorf("%w", err)
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("zvhd2: %w", err)
+		return nil, pkg.Errorf("%w", err)
 	}
 	st, err = f.Stat()
 	var r *Reader
@@ -154,7 +152,7 @@ func (r *Reader) Blocks() iter.Seq2[Block, error] {
 }
 
 // errStop ends an iteration whose caller has had enough.
-var errStop = errors.New("zvhd2: iteration stopped")
+var errStop = pkg.New("iteration stopped")
 
 // block describes the block at e.
 func (f *footer) block(e entry) Block {

@@ -39,7 +39,7 @@ func (s *source) nextData(off int64) (start, end int64, err error) {
 		return 0, 0, fmt.Errorf("%w: %w", ErrSource, err)
 	}
 	if err != nil && err != io.EOF {
-		return 0, 0, fmt.Errorf("zvhd2: find data at offset %d: %w", off, err)
+		return 0, 0, pkg.Errorf("find data at offset %d: %w", off, err)
 	}
 	return start, end, err
 }
@@ -136,5 +136,5 @@ func (s *source) readFull(p []byte, off int64) error {
 	if err == io.EOF || err == nil {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("zvhd2: read source at offset %d: %w", off+int64(n), err)
+	return pkg.Errorf("read source at offset %d: %w", off+int64(n), err)
 }

@@ -3,7 +3,6 @@ package zvhd2
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zlib"
@@ -140,7 +139,7 @@ func (s *StreamReader) fill(n int64, what string) error {
 		return format.Truncated(s.off, what, "%d of %d bytes", got, n)
 	}
 	if err != nil {
-		return fmt.Errorf("zvhd2: read %s at offset %d: %w", what, s.off, err)
+		return pkg.Errorf("read %s at offset %d: %w", what, s.off, err)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package zvhd2
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"io/fs"
 
@@ -50,14 +49,14 @@ func resize(w io.WriterAt, size int64) (regular bool, err error) {
 	}
 	st, err := file.Stat()
 	if err != nil {
-		return false, fmt.Errorf("zvhd2: %w", err)
+		return false, pkg.Errorf("%w", err)
 	}
 	if !st.Mode().IsRegular() {
 		return false, nil
 	}
 	for _, n := range []int64{0, size} {
 		if err := file.Truncate(n); err != nil {
-			return true, fmt.Errorf("zvhd2: set size of output: %w", err)
+			return true, pkg.Errorf("set size of output: %w", err)
 		}
 	}
 	return true, nil
@@ -132,7 +131,7 @@ func (t *target) writeAt(b []byte, off int64) error {
 	n, err := t.w.WriteAt(b, off)
 	t.meter.written.Add(int64(n))
 	if err != nil {
-		return fmt.Errorf("zvhd2: write disk at offset %d: %w", off, err)
+		return pkg.Errorf("write disk at offset %d: %w", off, err)
 	}
 	return nil
 }
@@ -192,7 +191,7 @@ func (q *sequence) write(b []byte, off int64) error {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		return fmt.Errorf("zvhd2: write disk at offset %d: %w", off, err)
+		return pkg.Errorf("write disk at offset %d: %w", off, err)
 	}
 	return nil
 }

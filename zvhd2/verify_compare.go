@@ -3,7 +3,6 @@ package zvhd2
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/fastimage/fastimage/internal/sparse"
@@ -36,7 +35,7 @@ func (d *differences) has(block int64) bool {
 }
 
 // errDifferent is the Err of a [Problem] of KindContent.
-var errDifferent = errors.New("zvhd2: differs from the reference disk")
+var errDifferent = pkg.New("differs from the reference disk")
 
 // addDifferences turns the blocks that differ into problems, one for each range.
 func (v *verifier) addDifferences() {

@@ -10,6 +10,8 @@ package imageerr
 import (
 	"errors"
 	"fmt"
+
+	"github.com/fastimage/fastimage/internal/pkgerr"
 )
 
 // The kinds, for errors.Is. An Error matches exactly one of them.
@@ -83,7 +85,7 @@ func (e *Error) Error() string {
 // Detail returns the message without format and place.
 func (e *Error) Detail() string {
 	if e.Err != nil {
-		return e.Err.Error()
+		return pkgerr.Text(e.Err)
 	}
 	switch e.Kind {
 	case ErrTruncated:

@@ -60,7 +60,7 @@ var decoders = map[rawimage.Format]func(r *bufio.Reader, o *options) (io.ReadClo
 	rawimage.FormatLZ4:       newFrames,
 	rawimage.FormatLZ4Legacy: newFrames,
 	rawimage.FormatZip: func(*bufio.Reader, *options) (io.ReadCloser, error) {
-		return nil, errors.New("anyimage: a zip archive is not a stream")
+		return nil, pkg.New("a zip archive is not a stream")
 	},
 }
 

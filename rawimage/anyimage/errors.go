@@ -3,11 +3,15 @@ package anyimage
 import (
 	"errors"
 	"fmt"
-	"strings"
+
+	"github.com/fastimage/fastimage/internal/pkgerr"
 
 	"github.com/fastimage/fastimage/internal/imageerr"
 	"github.com/fastimage/fastimage/rawimage"
 )
+
+// pkg makes the errors of this package.
+const pkg = pkgerr.Package("anyimage")
 
 // Conditions, for use with errors.Is.
 var (
@@ -16,9 +20,9 @@ var (
 	ErrUnsupported = imageerr.ErrUnsupported
 	// ErrCompressed: the file is compressed, so it has no bytes at fixed places;
 	// OpenStream or OpenAny reads it.
-	ErrCompressed = errors.New("anyimage: image is compressed")
+	ErrCompressed = pkg.New("image is compressed")
 	// ErrSize: a disk is not as large as was said, or larger than allowed.
-	ErrSize = errors.New("anyimage: disk has another size")
+	ErrSize = pkg.New("disk has another size")
 )
 
 // FormatError reports what is wrong with an image, and where. It is one type in
@@ -35,12 +39,15 @@ type OpenError struct {
 }
 
 // Error implements error.
-func (e *OpenError) Error() string {
+func (e *OpenError) Error() string { return "anyimage: " + e.Text() }
+
+// Text is the message without the name of the package.
+func (e *OpenError) Text() string {
 	// The format's package says its name itself, in most cases.
-	if text := e.Err.Error(); strings.HasPrefix(text, string(e.Format)+": ") {
-		return "anyimage: " + named(e.Name) + ": " + text
+	if _, ok := errors.AsType[*FormatError](e.Err); ok {
+		return named(e.Name) + ": " + pkgerr.Text(e.Err)
 	}
-	return fmt.Sprintf("anyimage: %s: %s: %v", named(e.Name), e.Format, e.Err)
+	return fmt.Sprintf("%s: %s: %s", named(e.Name), e.Format, pkgerr.Text(e.Err))
 }
 
 // Unwrap returns Err.
@@ -57,15 +64,18 @@ type UnsupportedError struct {
 }
 
 // Error implements error.
-func (e *UnsupportedError) Error() string {
+func (e *UnsupportedError) Error() string { return "anyimage: " + e.Text() }
+
+// Text is the message without the name of the package.
+func (e *UnsupportedError) Text() string {
 	name := named(e.Name)
 	switch {
 	case e.Inside != "":
-		return fmt.Sprintf("anyimage: %s is %s, inside of %s; it has to be decompressed first", name, e.Format.Description(), e.Inside)
+		return fmt.Sprintf("%s is %s, inside of %s", name, e.Format.Description(), e.Inside)
 	case compressed(e.Format):
-		return fmt.Sprintf("anyimage: %s is %s, which can only be read from start to end", name, e.Format.Description())
+		return fmt.Sprintf("%s is %s, which can only be read from start to end", name, e.Format.Description())
 	}
-	return fmt.Sprintf("anyimage: %s is %s, which is not supported", name, e.Format.Description())
+	return fmt.Sprintf("%s is %s, which is not supported", name, e.Format.Description())
 }
 
 // Is reports whether target is ErrUnsupported, or ErrCompressed and OpenAny reads
@@ -93,16 +103,19 @@ type SizeError struct {
 }
 
 // Error implements error.
-func (e *SizeError) Error() string {
+func (e *SizeError) Error() string { return "anyimage: " + e.Text() }
+
+// Text is the message without the name of the package.
+func (e *SizeError) Text() string {
 	switch {
 	case e.Limit && e.Got < 0:
-		return fmt.Sprintf("anyimage: %s is larger than %d bytes when decompressed, the most allowed", named(e.Name), e.Want)
+		return fmt.Sprintf("%s is larger than %d bytes when decompressed, the most allowed", named(e.Name), e.Want)
 	case e.Limit:
-		return fmt.Sprintf("anyimage: %s holds a disk of %d bytes, more than the %d allowed", named(e.Name), e.Got, e.Want)
+		return fmt.Sprintf("%s holds a disk of %d bytes, more than the %d allowed", named(e.Name), e.Got, e.Want)
 	case e.Got < 0:
-		return fmt.Sprintf("anyimage: %s has more than the %d bytes decompressed that it was opened for", e.Name, e.Want)
+		return fmt.Sprintf("%s has more than the %d bytes decompressed that it was opened for", e.Name, e.Want)
 	}
-	return fmt.Sprintf("anyimage: %s holds a disk of %d bytes, not of the %d it was opened for", e.Name, e.Got, e.Want)
+	return fmt.Sprintf("%s holds a disk of %d bytes, not of the %d it was opened for", e.Name, e.Got, e.Want)
 }
 
 // Is reports whether target is ErrSize.

@@ -2,7 +2,6 @@ package anyimage
 
 import (
 	"context"
-	"errors"
 
 	"github.com/fastimage/fastimage/rawimage"
 )
@@ -52,7 +51,7 @@ func OpenFileStream(ctx context.Context, file *rawimage.Image, opts ...Option) (
 func WithSiblings(dir string) Option {
 	return func(o *options) error {
 		if dir == "" {
-			return errors.New("anyimage: WithSiblings: empty directory name")
+			return pkg.New("WithSiblings: empty directory name")
 		}
 		o.beside = dir
 		return nil

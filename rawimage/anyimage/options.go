@@ -1,8 +1,6 @@
 package anyimage
 
 import (
-	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 
@@ -42,7 +40,7 @@ func Formats() []rawimage.Format { return slices.Clone(formats) }
 func WithFormat(f rawimage.Format) Option {
 	return func(o *options) error {
 		if !slices.Contains(formats, f) {
-			return fmt.Errorf("anyimage: format %q: want one of %v", f, formats)
+			return pkg.Errorf("format %q: want one of %v", f, formats)
 		}
 		o.format = f
 		return nil
@@ -55,7 +53,7 @@ func WithFormat(f rawimage.Format) Option {
 func WithReferences(dir string) Option {
 	return func(o *options) error {
 		if dir == "" {
-			return errors.New("anyimage: WithReferences: empty directory name")
+			return pkg.New("WithReferences: empty directory name")
 		}
 		o.references = dir
 		return nil
@@ -67,7 +65,7 @@ func WithReferences(dir string) Option {
 func WithMember(name string) Option {
 	return func(o *options) error {
 		if name == "" {
-			return errors.New("anyimage: WithMember: empty name")
+			return pkg.New("WithMember: empty name")
 		}
 		o.member = name
 		return nil
@@ -80,7 +78,7 @@ func WithMember(name string) Option {
 func WithSize(n int64) Option {
 	return func(o *options) error {
 		if n < 1 || n > MaxStreamSize {
-			return fmt.Errorf("anyimage: size of %d bytes is not in 1..%d", n, int64(MaxStreamSize))
+			return pkg.Errorf("size of %d bytes is not in 1..%d", n, int64(MaxStreamSize))
 		}
 		o.size = n
 		return nil
@@ -96,7 +94,7 @@ const DefaultMaxSize = 64 << 40
 func WithMaxSize(n int64) Option {
 	return func(o *options) error {
 		if n < 1 {
-			return fmt.Errorf("anyimage: WithMaxSize: %d bytes: %w", n, fs.ErrInvalid)
+			return pkg.Errorf("WithMaxSize: %d bytes: %w", n, fs.ErrInvalid)
 		}
 		o.maxSize = n
 		return nil
@@ -110,7 +108,7 @@ func WithMaxSize(n int64) Option {
 func WithLongWindow(n int64) Option {
 	return func(o *options) error {
 		if n < 1<<10 || n > maxWindow {
-			return fmt.Errorf("anyimage: WithLongWindow: %d bytes are not in %d..%d: %w", n, 1<<10, int64(maxWindow), fs.ErrInvalid)
+			return pkg.Errorf("WithLongWindow: %d bytes are not in %d..%d: %w", n, 1<<10, int64(maxWindow), fs.ErrInvalid)
 		}
 		o.window = n
 		return nil
@@ -122,7 +120,7 @@ func WithLongWindow(n int64) Option {
 func WithVHDSize(s vhd.SizeSource) Option {
 	return func(o *options) error {
 		if s != vhd.SizeGeometry && s != vhd.SizeCurrent {
-			return fmt.Errorf("anyimage: WithVHDSize: %q: want %q or %q: %w", s, vhd.SizeGeometry, vhd.SizeCurrent, fs.ErrInvalid)
+			return pkg.Errorf("WithVHDSize: %q: want %q or %q: %w", s, vhd.SizeGeometry, vhd.SizeCurrent, fs.ErrInvalid)
 		}
 		o.vhdSize = s
 		return nil
@@ -134,7 +132,7 @@ func WithVHDSize(s vhd.SizeSource) Option {
 func WithTempDir(dir string) Option {
 	return func(o *options) error {
 		if dir == "" {
-			return errors.New("anyimage: WithTempDir: empty directory name")
+			return pkg.New("WithTempDir: empty directory name")
 		}
 		o.tempDir = dir
 		return nil

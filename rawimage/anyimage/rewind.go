@@ -1,7 +1,6 @@
 package anyimage
 
 import (
-	"fmt"
 	"io"
 	"io/fs"
 	"sync"
@@ -36,7 +35,7 @@ func (w *rewinder) note(p []byte, pos int64) {
 
 func (w *rewinder) readAt(p []byte, off, size int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("anyimage: read at %d: %w", off, fs.ErrInvalid)
+		return 0, pkg.Errorf("read at %d: %w", off, fs.ErrInvalid)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

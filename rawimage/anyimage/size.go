@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
@@ -30,7 +29,7 @@ func knownSize(ctx context.Context, file *rawimage.Image, f rawimage.Format) int
 	return n
 }
 
-var errNotTold = errors.New("anyimage: size is not told")
+var errNotTold = pkg.New("size is not told")
 
 // zstdSize adds up the content sizes of all frames (RFC 8878, 3.1.1). Only the
 // heads of the blocks are read, to come to the next frame.

@@ -218,7 +218,7 @@ func TestForeignInside(t *testing.T) {
 				_, err = io.Copy(io.Discard, s)
 			}
 			require.ErrorIs(t, err, anyimage.ErrUnsupported)
-			require.Contains(t, err.Error(), "has to be decompressed first")
+			require.Contains(t, err.Error(), "inside of")
 			s, err = openStream(t, b, anyimage.WithFormat(rawimage.FormatRaw))
 			require.NoError(t, err)
 			requireStream(t, s, s.Format(), image)

@@ -237,8 +237,11 @@ type NoSpaceError struct {
 }
 
 // Error implements error.
-func (e *NoSpaceError) Error() string {
-	return fmt.Sprintf("anyimage: a temporary file of %d bytes does not fit into %s, which has %d bytes free", e.Need, e.Dir, e.Free)
+func (e *NoSpaceError) Error() string { return "anyimage: " + e.Text() }
+
+// Text is the message without the name of the package.
+func (e *NoSpaceError) Text() string {
+	return fmt.Sprintf("a temporary file of %d bytes does not fit into %s, which has %d bytes free", e.Need, e.Dir, e.Free)
 }
 
 // create announces the temporary file and makes it.
@@ -261,7 +264,7 @@ func (u *unpacking) create(format rawimage.Format) (*tempFile, error) {
 	}
 	f, err := os.CreateTemp(dir, "fastimage-*.tmp")
 	if err != nil {
-		return nil, fmt.Errorf("anyimage: temporary file: %w", err)
+		return nil, pkg.Errorf("temporary file: %w", err)
 	}
 	t := &tempFile{File: f}
 	t.removed = os.Remove(f.Name()) == nil // not on Windows, where Close does it
@@ -335,7 +338,7 @@ func (u *unpacking) copyTo(ctx context.Context, w io.Writer, r io.Reader) error 
 	for last := time.Now(); ; {
 		n, err := fill(r, buf)
 		if _, werr := w.Write(buf[:n]); werr != nil {
-			return fmt.Errorf("anyimage: temporary file: %w", werr)
+			return pkg.Errorf("temporary file: %w", werr)
 		}
 		switch {
 		case err == io.EOF:

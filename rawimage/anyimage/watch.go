@@ -2,7 +2,6 @@ package anyimage
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +35,7 @@ func (d *Disk) watch(name string) error {
 func (w watched) check() error {
 	fi, err := os.Stat(w.name)
 	if err != nil {
-		return fmt.Errorf("anyimage: check: %w", err)
+		return pkg.Errorf("check: %w", err)
 	}
 	if now := fileid.Of(fi); !now.Equal(w.id) {
 		return &rawimage.ChangedError{Name: w.name, OldSize: w.id.Size, NewSize: now.Size, OldTime: w.id.ModTime, NewTime: now.ModTime}
