@@ -27,7 +27,6 @@ const (
 )
 
 // What checks need.
-func always(*exam) bool      { return true }
 func scanned(e *exam) bool   { return e.vols != nil }
 func isLinux(e *exam) bool   { return e.report.Examined && e.win == nil }
 func isWindows(e *exam) bool { return e.report.Examined && e.win != nil }

@@ -36,12 +36,13 @@ func (e *exam) checkFstabDevices(f *Finding) error {
 //
 // systemd waits for the device of everything in fstab and gives up into emergency
 // mode, save for swap, which nothing requires, and the root, which is mounted
-// already. Older systems check what has a pass number and stop if that fails.
+// already. Upstart's mountall asks at the console what to do. Older systems check
+// what has a pass number and stop if that fails.
 func (e *exam) needed(m mount) bool {
 	switch {
 	case m.optional() || m.network() || m.kind == "swap" || m.dir == "swap" || m.kind == "ignore":
 		return false
-	case e.systemd():
+	case e.systemd(), e.hasProgram("mountall"):
 		return m.dir != "/"
 	}
 	return m.pass > 0

@@ -1,5 +1,7 @@
 package guest
 
+import "strings"
+
 // checkVirtioNet: the guest must have the driver of its network card, in the
 // initramfs or where it is loaded from later.
 var checkVirtioNet = check{"virtio-net", guideLinux, isLinux, (*exam).checkVirtioNet}
@@ -8,6 +10,10 @@ func (e *exam) checkVirtioNet(f *Finding) error {
 	k := &e.kernel
 	if k.version == "" {
 		f.found(StatusUnknown, Evidence{}, "", "no kernel was found")
+		return nil
+	}
+	if ev, ok := e.blacklisted("virtio_net"); ok && !k.builtin["virtio_net"] {
+		f.found(StatusFail, ev, "remove the line", "virtio_net is not to be loaded: the server will have no network")
 		return nil
 	}
 	c, err := e.initramfs()
@@ -30,4 +36,24 @@ func (e *exam) checkVirtioNet(f *Finding) error {
 			"kernel %s has no virtio_net: the server will have no network", k.version)
 	}
 	return nil
+}
+
+// blacklisted finds a line that keeps a module from being loaded.
+func (e *exam) blacklisted(module string) (Evidence, bool) {
+	for _, dir := range []string{"etc/modprobe.d", "usr/lib/modprobe.d"} {
+		files, _ := e.tree.ReadDir(dir)
+		for _, file := range files {
+			if !strings.HasSuffix(file.Name(), ".conf") {
+				continue
+			}
+			for i, line := range lines(e.tree, dir+"/"+file.Name()) {
+				f := strings.Fields(strings.ReplaceAll(line, "-", "_"))
+				if len(f) >= 2 && f[0] == "blacklist" && f[1] == module ||
+					len(f) >= 3 && f[0] == "install" && f[1] == module && (strings.HasSuffix(f[2], "/false") || strings.HasSuffix(f[2], "/true")) {
+					return Evidence{dir + "/" + file.Name(), i + 1, strings.TrimSpace(line)}, true
+				}
+			}
+		}
+	}
+	return Evidence{}, false
 }

@@ -42,6 +42,9 @@ func withoutInit(ifaces string) gt.Tree {
 	return gt.Debian().Without("usr/bin/cloud-init", "etc/cloud", interfaces, "etc/systemd/system").With(gt.Tree{"etc/network/interfaces": ifaces})
 }
 
+// networkManager is NetworkManager, enabled.
+var networkManager = gt.Tree{"usr/sbin/NetworkManager": "x", "etc/systemd/system/multi-user.target.wants/NetworkManager.service": "x"}
+
 const modDir = "usr/lib/modules/" + gt.Kernel
 
 // TestChecks breaks one thing at a time.
@@ -64,6 +67,7 @@ func TestChecks(t *testing.T) {
 			With(gt.Tree{modDir + "/modules.builtin": "kernel/drivers/block/virtio_blk.ko\nkernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/scsi/virtio_scsi.ko\n"}), "", "built into"},
 		{"virtio_net on the root only", "virtio-net", guest.StatusOK, gt.Debian().With(initrd("virtio_net")), "lib/modules/" + gt.Kernel + "/kernel/drivers/net/virtio_net.ko", ""},
 		{"no virtio_net", "virtio-net", guest.StatusFail, gt.Debian().With(initrd("virtio_net")).Without(modDir + "/kernel"), "lib/modules/" + gt.Kernel, "no network"},
+		{"virtio_net blacklisted", "virtio-net", guest.StatusFail, gt.Debian().With(gt.Tree{"etc/modprobe.d/x.conf": "# no network\nblacklist virtio_net\n"}), "etc/modprobe.d/x.conf", "not to be loaded"},
 		{"no ext4", "initramfs-root", guest.StatusFail, gt.Debian().With(initrd("ext4")), "boot/initrd.img-" + gt.Kernel, "root file system"},
 		{"no initramfs file", "initramfs-root", guest.StatusFail, gt.Debian().Without("boot/initrd.img-" + gt.Kernel), grubCfg, "initramfs that does not exist"},
 		{"no kernel file", "initramfs-root", guest.StatusFail, gt.Debian().Without("boot/vmlinuz-" + gt.Kernel), grubCfg, "kernel that does not exist"},
@@ -116,6 +120,17 @@ func TestChecks(t *testing.T) {
 		{"ens3 where cards are named by place", "dhcp", guest.StatusWarn, withoutInit("auto ens3\niface ens3 inet dhcp\n").With(gt.Tree{"usr/lib/udev/rules.d/80-net-setup-link.rules": "x"}).With(grub("root=UUID=" + gt.RootUUID)), "etc/network/interfaces", "ens3"},
 		{"any name for networkd", "dhcp", guest.StatusOK, withoutInit("#").With(gt.Tree{"etc/systemd/network/a.network": "[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n",
 			"etc/systemd/system/multi-user.target.wants/systemd-networkd.service": "x"}), "", ""},
+
+		{"NetworkManager without a profile", "dhcp", guest.StatusOK, withoutInit("#").With(networkManager), "", "whatever card"},
+		{"NetworkManager that leaves cards alone", "dhcp", guest.StatusFail, withoutInit("#").With(networkManager).With(gt.Tree{"etc/NetworkManager/conf.d/a.conf": "[main]\nno-auto-default=*\n"}), "", "nothing configures"},
+		{"a profile of NetworkManager for another card", "dhcp", guest.StatusOK, withoutInit("#").With(networkManager).With(gt.Tree{"etc/NetworkManager/system-connections/a.nmconnection": "[connection]\ntype=ethernet\ninterface-name=ens192\n[ipv4]\nmethod=auto\n"}), "", "whatever card"},
+		{"netplan for any card", "dhcp", guest.StatusOK, withoutInit("#").With(gt.Tree{"etc/netplan/a.yaml": "network:\n  version: 2\n  ethernets:\n    any:\n      match: {name: \"e*\"}\n      dhcp4: true\n"}), "", ""},
+		{"ifcfg of SUSE", "dhcp", guest.StatusOK, withoutInit("#").With(gt.Tree{"etc/sysconfig/network/ifcfg-eth0": "BOOTPROTO='dhcp'\nSTARTMODE='auto'\n"}), "", ""},
+		{"ifcfg that is not brought up", "dhcp", guest.StatusFail, withoutInit("#").With(gt.Tree{"etc/sysconfig/network-scripts/ifcfg-eth0": "DEVICE=eth0\nBOOTPROTO=dhcp\nONBOOT=no\n"}), "etc/sysconfig/network-scripts/ifcfg-eth0", "not brought up"},
+		{"a name from a .link file for another card", "dhcp", guest.StatusFail, withoutInit("#").With(gt.Tree{"etc/systemd/network/a.link": "[Match]\nMACAddress=00:0c:29:11:22:33\n[Link]\nName=lan0\n", "etc/systemd/network/a.network": "[Match]\nName=lan0\n[Network]\nDHCP=yes\n",
+			"etc/systemd/system/multi-user.target.wants/systemd-networkd.service": "x"}), "etc/systemd/network/a.network", "lan0"},
+		{"cloud-init leaves the network alone", "dhcp", guest.StatusFail, gt.Debian().Without(interfaces).With(gt.Tree{"etc/cloud/cloud.cfg.d/99.cfg": "network: {config: disabled}\n"}), "", "nothing configures"},
+		{"cloud-init without a configuration", "dhcp", guest.StatusOK, gt.Debian().Without(interfaces), "", "cloud-init"},
 
 		{"HWADDR", "pinned-mac", guest.StatusFail, withoutInit("#").With(gt.Tree{"etc/sysconfig/network-scripts/ifcfg-eth0": "DEVICE=eth0\nHWADDR=00:0c:29:11:22:33\nBOOTPROTO=dhcp\nONBOOT=yes\n"}), "etc/sysconfig/network-scripts/ifcfg-eth0", ""},
 		{"macaddress in netplan", "pinned-mac", guest.StatusFail, withoutInit("#").With(gt.Tree{"etc/netplan/01.yaml": "network:\n  ethernets:\n    id0:\n      match:\n        macaddress: 00:0c:29:11:22:33\n      dhcp4: true\n"}), "etc/netplan/01.yaml", ""},

@@ -167,5 +167,6 @@ func TestDamagedInitramfs(t *testing.T) {
 		}
 		require.Equal(t, guest.StatusUnknown, f.Status, "%s: %+v", name, f)
 		require.Contains(t, f.Summary, "could not be examined")
+		require.False(t, r.Ready(), name)
 	}
 }

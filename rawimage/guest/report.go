@@ -2,6 +2,7 @@ package guest
 
 import (
 	"io/fs"
+	"slices"
 	"time"
 )
 
@@ -129,8 +130,17 @@ type Evidence struct {
 // It reads from the disk that was examined, without the examination's limits.
 func (r *Report) FS() fs.FS { return r.files }
 
-// Ready reports whether the guest was examined and no check failed.
-func (r *Report) Ready() bool { return r.Examined && r.Count(StatusFail) == 0 }
+// Ready reports whether a server made from the image will boot and have a network:
+// the guest was examined, no check failed, and none that decides about it is
+// unknown.
+func (r *Report) Ready() bool {
+	return r.Examined && r.Count(StatusFail) == 0 && !slices.ContainsFunc(r.Findings, func(f Finding) bool {
+		return f.Status == StatusUnknown && slices.Contains(decisive, f.Check)
+	})
+}
+
+// decisive are the checks without whose answer nothing can be said about booting.
+var decisive = []string{"boot-loader", "root-device", "initramfs-virtio", "initramfs-root", "virtio-net", "missing-devices", "dhcp", "windows-virtio-disk", "windows-virtio-net"}
 
 // Count returns how many checks ended with a status.
 func (r *Report) Count(s Status) (n int) {

@@ -128,3 +128,32 @@ func TestSeeds(t *testing.T) {
 		})
 	}
 }
+
+// largeDisk is a small disk with 100 GiB of nothing after it.
+type largeDisk struct{ *gt.Sparse }
+
+func (d largeDisk) ReadAt(p []byte, off int64) (int, error) {
+	if off >= d.Size() {
+		clear(p)
+		return len(p), nil
+	}
+	n, err := d.Sparse.ReadAt(p, off)
+	if n < len(p) {
+		clear(p[n:])
+		n, err = len(p), nil
+	}
+	return n, err
+}
+
+// An examination reads what it needs, never the disk: what it costs does not
+// depend on the disk's size.
+func TestReadsLittle(t *testing.T) {
+	t.Parallel()
+	disk := largeDisk{seed(t, "ext4")}
+	r, err := guest.Examine(t.Context(), disk, 100<<30)
+	require.NoError(t, err)
+	require.True(t, r.Examined, r.Reason)
+	require.Less(t, r.Reads.Bytes, int64(8<<20))
+	require.Less(t, r.Reads.Requests, int64(200))
+	require.Positive(t, r.Reads.Duration)
+}

@@ -97,7 +97,7 @@ func (a *app) check(ctx context.Context, name string, f *checkFlags) error {
 	switch {
 	case err != nil:
 		return err
-	case !rep.Examined:
+	case !rep.Examined, !rep.Ready() && rep.Count(guest.StatusFail) == 0: // something decisive could not be examined
 		return &exitError{status: exitRefused}
 	case !rep.Ready():
 		return &exitError{status: exitFailed}
@@ -208,6 +208,8 @@ func verdict(r *guest.Report) string {
 	switch {
 	case failures > 0:
 		return text + ": servers created from this image will not work until the failures are fixed"
+	case !r.Ready():
+		return "whether servers created from this image will boot could not be examined"
 	case warnings > 0:
 		return text + ": servers created from this image will boot"
 	}
