@@ -129,12 +129,21 @@ func (d *doctor) add(name string, f Finding, detail, consequence string) {
 
 func (d *doctor) ok(name, detail string) { d.add(name, FindingOK, detail, "") }
 
-// fails notes a check that ended with an error.
-func (d *doctor) fails(name string, err error) {
-	finding := FindingFailed
-	if !definite(err) {
-		finding = FindingUnknown
+// fails notes a check without which no import works, and that ended with an
+// error: what cannot be reached fails.
+func (d *doctor) fails(name string, err error) { d.note(name, FindingFailed, err) }
+
+// inconclusive notes a check that ended with an error which says something about
+// the question only if it is definite.
+func (d *doctor) inconclusive(name string, err error) {
+	if definite(err) {
+		d.note(name, FindingFailed, err)
+	} else {
+		d.note(name, FindingUnknown, err)
 	}
+}
+
+func (d *doctor) note(name string, finding Finding, err error) {
 	d.report.Checks = append(d.report.Checks, Check{Name: name, Finding: finding, Detail: pkgerr.Text(err), Err: err})
 }
 
@@ -173,6 +182,13 @@ func (d *doctor) checkBucket(ctx context.Context) bool {
 		style = "path style"
 	}
 	info, err := d.obs.HeadBucket(ctx, d.bucket)
+	if errors.Is(err, uploader.ErrAccessDenied) {
+		// The answer to HEAD has no body: that of GET tells a wrong secret key
+		// from a missing right.
+		if _, lerr := d.obs.BucketLocation(ctx, d.bucket); errors.Is(lerr, uploader.ErrCredentials) {
+			err = lerr
+		}
+	}
 	if err != nil {
 		d.fails("bucket", err)
 		return false
@@ -243,7 +259,7 @@ func (d *doctor) checkDigest(ctx context.Context) {
 	case err == nil || errors.Is(err, uploader.ErrBadDigest):
 		d.add(name, FindingWarning, "taken", "damage on the way is only found by comparing ETags, which every upload does where the bucket does not encrypt")
 	default:
-		d.fails(name, err)
+		d.inconclusive(name, err)
 	}
 }
 
@@ -255,7 +271,7 @@ func (d *doctor) checkCopy(ctx context.Context) {
 	case errors.Is(err, uploader.ErrCopyRefused):
 		d.add(name, FindingWarning, pkgerr.Text(err), "zeros of RAW objects are sent over the network; ZVHD2 has none")
 	default:
-		d.fails(name, err)
+		d.inconclusive(name, err)
 	}
 }
 
@@ -297,7 +313,7 @@ func (d *doctor) checkRanges(ctx context.Context) bool {
 		}
 	}
 	if err != nil {
-		d.add(name, FindingFailed, pkgerr.Text(err), "uploads cannot be read back: switch the verification of uploads off")
+		d.add(name, FindingFailed, pkgerr.Text(err), "uploads cannot be read back")
 		return false
 	}
 	d.ok(name, "the bytes asked for, and no others")
@@ -315,12 +331,26 @@ func (d *doctor) checkImport(ctx context.Context) {
 	}
 	if err != nil {
 		d.fails(name, err)
-		if ctx.Err() == nil { // tried and failed, whatever the reason
-			d.report.Checks[len(d.report.Checks)-1].Finding = FindingFailed
-		}
 		return
 	}
 	d.ok(name, fmt.Sprintf("%s image %s active after %.1f s", d.opt.format, res.ImageID, time.Since(began).Seconds()))
+	d.checkLazyLoading(ctx, res.ImageID)
+}
+
+// checkLazyLoading reports whether servers can boot from the account's images
+// while they are being copied.
+func (d *doctor) checkLazyLoading(ctx context.Context, id string) {
+	const name = "lazy loading"
+	switch img, err := d.ImageByID(ctx, id); {
+	case err != nil:
+		d.note(name, FindingUnknown, err)
+	case img.LazyLoading == nil:
+		d.add(name, FindingUnknown, "the service does not say", "")
+	case *img.LazyLoading:
+		d.ok(name, "supported by the image")
+	default:
+		d.add(name, FindingWarning, "not supported by the image", "the service converted it to ZVHD: the account lacks the role op_gated_lld, so servers take longer to create")
+	}
 }
 
 func (d *doctor) tryImport(ctx context.Context) (*Result, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/quickimport/imstest"
+	"github.com/fastimage/fastimage/uploader"
 )
 
 // findings are what a report says of each check.
@@ -33,7 +34,8 @@ func TestDoctorFindsTheVariants(t *testing.T) {
 		"no copy":            {[]imstest.Variant{imstest.NoCopy}, map[string]quickimport.Finding{"copying of parts": differs}, true},
 		"digest passed over": {[]imstest.Variant{imstest.IgnoreMD5}, map[string]quickimport.Finding{"wrong content-md5": differs}, true},
 		"encrypted":          {[]imstest.Variant{imstest.Encrypted}, map[string]quickimport.Finding{"default encryption": differs, "etag": differs}, true},
-		"no ranges":          {[]imstest.Variant{imstest.NoRanges}, map[string]quickimport.Finding{"range reads": fails, "import": fails}, false},
+		"no ranges":          {[]imstest.Variant{imstest.NoRanges}, map[string]quickimport.Finding{"range reads": fails, "import": fails, "lazy loading": ""}, false},
+		"no lazy loading":    {[]imstest.Variant{imstest.NoLazyLoading}, map[string]quickimport.Finding{"lazy loading": differs}, true},
 		"several":            {[]imstest.Variant{imstest.NoCopy, imstest.Encrypted, imstest.IgnoreMD5}, map[string]quickimport.Finding{"copying of parts": differs, "wrong content-md5": differs, "default encryption": differs, "etag": differs}, true},
 	}
 	for name, tt := range tests {
@@ -49,11 +51,14 @@ func TestDoctorFindsTheVariants(t *testing.T) {
 				require.NoError(t, err)
 				want := map[string]quickimport.Finding{}
 				for _, check := range []string{"project", "signature", "quota", "bucket", "region", "bucket class", "put", "object class", "default encryption", "etag",
-					"wrong content-md5", "copying of parts", "multipart upload", "range reads", "import"} {
+					"wrong content-md5", "copying of parts", "multipart upload", "range reads", "import", "lazy loading"} {
 					want[check] = holds
 				}
 				for check, f := range tt.want {
 					want[check] = f
+					if f == "" {
+						delete(want, check)
+					}
 				}
 				require.Equal(t, want, findings(report), "%+v", report.Checks)
 				require.Equal(t, tt.imports, report.OK())
@@ -97,7 +102,7 @@ func TestDoctorFindsWhatFails(t *testing.T) {
 		"image service denied": {"images", &ims, nil, 9, "signature"},
 		"no credentials":       {"images", nil, []any{quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{}))}, 9, "project"},
 		"wrong secret": {"images", nil, []any{quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{
-			AccessKey: imstest.DefaultAccessKey, SecretKey: "wrong"}))}, 9, "signature"},
+			AccessKey: imstest.DefaultAccessKey, SecretKey: "wrong"}))}, 9, "bucket"},
 		"a token alone": {"images", nil, []any{quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{Token: imstest.DefaultToken}))}, 9, "bucket"},
 		"provider fails": {"images", nil, []any{quickimport.WithCredentials(quickimport.CredentialsFunc(func(context.Context) (quickimport.Credentials, error) {
 			return quickimport.Credentials{}, quickimport.ErrNoCredentials
@@ -116,6 +121,13 @@ func TestDoctorFindsWhatFails(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, quickimport.FindingFailed, findings(report)[tt.check], "%+v", report.Checks)
 			require.False(t, report.OK())
+			if name == "wrong secret" {
+				for _, check := range report.Checks {
+					if check.Name == "bucket" {
+						require.ErrorIs(t, check.Err, uploader.ErrCredentials)
+					}
+				}
+			}
 			for _, check := range report.Checks {
 				require.True(t, check.Finding == quickimport.FindingOK || check.Consequence != "" || check.Err != nil, "%+v", check)
 			}
@@ -165,4 +177,15 @@ func TestDoctorAfterALostAnswer(t *testing.T) {
 	require.Equal(t, quickimport.FindingOK, findings(report)["import"])
 	nothingLeft(t, srv)
 	require.Len(t, srv.Jobs(), 1)
+}
+
+// A bucket that cannot be reached fails.
+func TestDoctorOfAnUnreachableBucket(t *testing.T) {
+	t.Parallel()
+	srv := imstest.NewServer(t)
+	c := cloudClient(t, srv, quickimport.WithOBSEndpoint("http://127.0.0.1:1"), quickimport.WithRetryBudget(0))
+	report, err := c.Doctor(t.Context(), srv.Bucket())
+	require.NoError(t, err)
+	require.Equal(t, quickimport.FindingFailed, findings(report)["bucket"])
+	require.False(t, report.OK())
 }

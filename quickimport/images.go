@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -35,21 +36,32 @@ type ImageInfo struct {
 	// Origin is where the image comes from, "file,BUCKET:KEY" for one that was
 	// made from an object; "" where the service does not say.
 	Origin string `json:"__data_origin"`
+	// LazyLoading reports whether servers boot from the image while it is being
+	// copied; nil where the service does not say.
+	LazyLoading *bool `json:"__lazyloading"`
 }
 
-// UnmarshalJSON takes a time in another form than RFC 3339 for unknown: it must
-// not make a whole list unreadable.
+// UnmarshalJSON reads what there is: a field of another type than documented
+// must not make a whole list unreadable.
 func (i *ImageInfo) UnmarshalJSON(data []byte) error {
-	type plain ImageInfo
-	read := struct {
-		*plain
-		CreatedAt any `json:"created_at"`
-	}{plain: (*plain)(i)}
-	if err := json.Unmarshal(data, &read); err != nil {
+	var m map[string]any
+	if err := json.Unmarshal(data, &m); err != nil {
 		return err
 	}
-	text, _ := read.CreatedAt.(string)
-	i.CreatedAt, _ = time.Parse(time.RFC3339, text)
+	number := func(key string) int64 { n, _ := looseNumber(m[key]); return int64(min(max(n, 0), 1<<62)) }
+	*i = ImageInfo{
+		ID: looseText(m["id"]), Name: looseText(m["name"]), Status: ImageStatus(strings.ToLower(looseText(m["status"]))),
+		MinDisk: int(number("min_disk")), Size: number("size"), Origin: looseText(m["__data_origin"]),
+	}
+	i.CreatedAt, _ = time.Parse(time.RFC3339, looseText(m["created_at"]))
+	switch v := m["__lazyloading"].(type) {
+	case bool:
+		i.LazyLoading = &v
+	case string:
+		if on, err := strconv.ParseBool(strings.ToLower(v)); err == nil {
+			i.LazyLoading = &on
+		}
+	}
 	return nil
 }
 
