@@ -74,7 +74,7 @@ func TestLeavesKnowNothing(t *testing.T) {
 // A reader of a format knows no other, and nothing but what all of them share.
 func TestFormatsStayApart(t *testing.T) {
 	shared := append([]string{"internal/imagefmt"}, leaves...)
-	for _, format := range []string{"qcow2", "vmdk", "vhd", "vhdx", "vdi"} {
+	for _, format := range []string{"qcow2", "vmdk", "vhd", "vhdx", "vdi", "ova"} {
 		require.Subset(t, shared, imports(t, "rawimage/"+format), format)
 	}
 }

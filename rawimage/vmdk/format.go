@@ -82,6 +82,10 @@ func parseCOWD(b []byte) (header, error) {
 		directoryAt: uint64(le.Uint32(b[20:])),
 		esx:         true,
 	}
+	// A text may follow the header, up to the directory.
+	if h.directoryAt > 1 {
+		h.descriptorAt, h.descriptorN = 1, min(h.directoryAt-1, 20)
+	}
 	need := imagefmt.CeilDiv(int64(h.capacity), max(int64(h.grain), 1)*cowdEntries)
 	if n := int64(le.Uint32(b[24:])); n < need {
 		return header{}, format.Damaged(24, "directory entries", "%d for %d tables", n, need)

@@ -125,7 +125,7 @@ func (r *Reader) openMonolithic(ra io.ReaderAt, size int64, o *options, sh *shar
 	if err != nil {
 		return err
 	}
-	if d.empty() && s.h.flags&flagMarkers == 0 || len(d.extents) > 1 {
+	if (d.empty() || s.h.esx) && s.h.flags&flagMarkers == 0 || len(d.extents) > 1 {
 		if err := o.refusePart(s); err != nil {
 			return err
 		}
