@@ -9,10 +9,11 @@
 //	size                end of the image
 //
 // The package knows the exact size of an image, finds the parts of it that
-// hold data (by SEEK_DATA and SEEK_HOLE where the system has them), says what
-// is on it (Inspect), and writes images back as sparse files (Create). It does
-// not convert formats: a file that is obviously of another one is refused with
-// a [ForeignFormatError] that names it.
+// hold data (by SEEK_DATA and SEEK_HOLE where the system has them), detects the
+// formats of other files (Detect), and writes images as sparse files (Create). It
+// does not convert formats: a file of another one is refused with a
+// [ForeignFormatError] that names it. Package rawimage/disk says what is on a
+// disk, rawimage/anyimage opens images of other formats.
 //
 // # Holes
 //

@@ -4,27 +4,28 @@
 //	RAW                          as it is, or a block device
 //	QCOW2                        version 2 and 3
 //	VMDK                         one file, or a descriptor and the files it names
-//	OVA                          the VMDK in it, without unpacking
 //	VHD, VHDX, VDI               fixed and dynamic
-//	RAW in gzip, xz or zstd      forward only, see OpenStream
+//	OVA, tar                     the disk in it, of any of these formats, in place
+//	gzip, xz, zstd, bzip2, lz4   RAW as a Stream, the others by OpenAny
+//	zip                          the same, of a single disk
 //
-// A [Disk] is a [rawimage.Image] over the format's reader, so extents, holes and
-// Inspect are the same for all of them. Nothing is written, and no file is opened
+// A [Disk] is the same whatever the format: it has extents, holes and Inspect.
+// Nothing is written but the temporary file of [OpenAny], and no file is opened
 // but the one named, unless it says that its data is in others: those of a VMDK
 // descriptor in its own directory, backing and data files of a QCOW2 in the
 // directory of [WithReferences] alone.
 //
-// QED, QCOW version 1, bzip2 and containers of a cloud (ZVHD, ZVHD2) are refused
-// with an [UnsupportedError] that has the command which converts them.
+// Everything else that has a magic number is refused with an [UnsupportedError],
+// from QED and Parallels to archives, programs and text; its Format has the command
+// that converts it, if there is one.
 //
 // # Detection
 //
-// The first and last bytes decide, as rawimage.DetectFormat has it. A RAW disk
-// belongs to its guest, who may write there what makes it look like an image, of
-// QCOW2 with the backing file /etc/shadow for example. What a guest can reach by
-// that is small here: no file outside of WithReferences is ever opened. Whoever
-// knows that the disk is RAW says so nevertheless, with [WithFormat], as with -f
-// raw of qemu-img.
+// The content decides, as rawimage.Detect says. A RAW disk belongs to its guest,
+// who may write there what makes it look like an image, for example a QCOW2 with
+// the backing file /etc/shadow. What a guest can reach by that is small here: no
+// file outside of WithReferences is ever opened. [WithFormat] overrides detection,
+// as -f raw of qemu-img does.
 //
 // # Concurrency
 //
@@ -33,7 +34,9 @@
 //
 // # Security
 //
-// Images are hostile input; see the packages of the formats. A Stream ends with an
-// error at the size it was opened with, which is at most [MaxStreamSize], and
-// needs at most 64 MiB (xz) or 128 MiB (zstd) for its window.
+// Images are hostile input; see the packages of the formats. The size of a disk is
+// bounded by [WithMaxSize]. A Stream ends with an error at the size it was opened
+// with, which is at most [MaxStreamSize], and needs at most the memory of
+// [WithLongWindow] for its window. Texts from an image are escaped in facts and
+// warnings.
 package anyimage
