@@ -27,7 +27,7 @@ import (
 
 // ErrChecksum means that the bytes of a source are not those that its checksum
 // is of.
-var ErrChecksum = errors.New("quickimport: checksum mismatch")
+var ErrChecksum = pkg.New("checksum mismatch")
 
 // Checksum is what the bytes of a source must hash to.
 type Checksum struct {
@@ -72,14 +72,14 @@ func FetchChecksum(ctx context.Context, listURL, name string, opts ...httpfile.O
 	defer r.Close()
 	list, err := io.ReadAll(io.LimitReader(r, maxSums+1))
 	if err == nil && len(list) > maxSums {
-		err = fmt.Errorf("quickimport: %s has more than %d MiB: %w", f.URL(), maxSums>>20, ErrProtocol)
+		err = pkg.Errorf("%s has more than %d MiB: %w", f.URL(), maxSums>>20, ErrProtocol)
 	}
 	if err != nil {
 		return Checksum{}, err
 	}
 	sum, err := findSum(list, path.Base(name))
 	if err != nil {
-		return Checksum{}, fmt.Errorf("quickimport: %s: %w", f.URL(), err)
+		return Checksum{}, pkg.Errorf("%s: %w", f.URL(), err)
 	}
 	return sum, nil
 }
@@ -255,7 +255,7 @@ func (s *summer) readAll(ctx context.Context, in *Input, pass func(done, total i
 		}
 		p := buf[:min(int64(len(buf)), size-off)]
 		if n, err := ra.ReadAt(p, off); n < len(p) {
-			return fmt.Errorf("quickimport: %s: checksum: read at offset %d: %w", s.name, off+int64(n), err)
+			return pkg.Errorf("%s: checksum: read at offset %d: %w", s.name, off+int64(n), err)
 		}
 		s.hash.Write(p)
 	}
@@ -265,7 +265,7 @@ func (s *summer) readAll(ctx context.Context, in *Input, pass func(done, total i
 
 func (s *summer) compare() error {
 	if got := s.hash.Sum(nil); !bytes.Equal(got, s.want.Sum) {
-		return fmt.Errorf("quickimport: %s: %w: it has %s:%x, expected %x", s.name, ErrChecksum, s.want.Algorithm, got, s.want.Sum)
+		return pkg.Errorf("%s: %w: it has %s:%x, expected %x", s.name, ErrChecksum, s.want.Algorithm, got, s.want.Sum)
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func (o *objectSource) Open(ctx context.Context, c *Client) (*Input, error) {
 		storage = c.obs
 	}
 	if storage == nil {
-		return nil, fmt.Errorf("quickimport: %s: %w: an object needs a storage client", o.Name(), ErrNoCredentials)
+		return nil, pkg.Errorf("%s: %w: an object needs a storage client", o.Name(), ErrNoCredentials)
 	}
 	object, err := storage.OpenObject(ctx, o.bucket, o.key)
 	if err != nil {

@@ -87,7 +87,8 @@ func parseLayout(flag, text string) (bitmap.Layout, error) {
 	return l, nil
 }
 
-// bitmapName is the output named, or the image's with another extension.
+// bitmapName is the output named, or the name of the image with another
+// extension.
 func bitmapName(args []string) (string, error) {
 	if len(args) > 1 {
 		return args[1], nil
@@ -98,7 +99,11 @@ func bitmapName(args []string) (string, error) {
 	if st, err := os.Stat(args[0]); err == nil && st.Mode()&fs.ModeDevice != 0 {
 		return "", usagef("%s is a device; name the file to write", args[0])
 	}
-	return strings.TrimSuffix(args[0], filepath.Ext(args[0])) + ".mf", nil
+	name := args[0]
+	if strings.Contains(name, "://") {
+		name = baseName(name) // in the current directory
+	}
+	return strings.TrimSuffix(name, filepath.Ext(name)) + ".mf", nil
 }
 
 // scan finds the blocks that hold data.

@@ -6,9 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fastimage/fastimage/quickimport"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/fastimage/fastimage/quickimport"
 )
 
 // fleet shows the progress of several imports: a line for each that is under

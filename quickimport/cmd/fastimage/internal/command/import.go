@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/quickimport/cmd/fastimage/internal/manifest"
 	"github.com/fastimage/fastimage/zvhd2"
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // importFlags are those of import.

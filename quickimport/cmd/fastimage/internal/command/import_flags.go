@@ -10,10 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fastimage/fastimage/quickimport"
-	"github.com/fastimage/fastimage/zvhd2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/fastimage/fastimage/quickimport"
+	"github.com/fastimage/fastimage/zvhd2"
 )
 
 // levelFlag adds a flag for the compression level.

@@ -271,12 +271,12 @@ func imageName(source string) string {
 // diskOrders are the disks of an OVA: the first as asked for, the others as data
 // disks with a number.
 func (a *app) diskOrders(name string, f *importFlags, bucket string) ([]*order, error) {
-	file, size, err := openPlain(name)
+	file, err := fileBytes(context.Background(), name)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	archive, err := ova.New(file, size)
+	archive, err := ova.New(file.ReaderAt, file.Size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -3,7 +3,6 @@ package command
 import (
 	"cmp"
 	"context"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fastimage/fastimage/rawimage/httpfile"
 	"github.com/fastimage/fastimage/uploader"
 )
 
@@ -66,6 +66,18 @@ func (f *transferFlags) options(getenv func(string) string) []uploader.ClientOpt
 	return opts
 }
 
+// httpOptions are those of a source at a URL.
+func (f *transferFlags) httpOptions() []httpfile.Option {
+	var opts []httpfile.Option
+	if f.stall != 0 {
+		opts = append(opts, httpfile.WithStallTimeout(f.stall))
+	}
+	if f.retry != 0 {
+		opts = append(opts, httpfile.WithRetryTime(f.retry))
+	}
+	return opts
+}
+
 func (f *bucketFlags) add(a *app, cmd *cobra.Command) {
 	topic(cmd, topicCloud, func(fl *pflag.FlagSet) {
 		fl.StringVar(&f.region, "region", "", "region, for instance cn-north-4 (default HW_REGION_NAME)")
@@ -114,30 +126,4 @@ func parseObject(s string, needKey bool) (bucket, key string, err error) {
 		return "", "", usagef("%q: want obs://BUCKET/PREFIX", s)
 	}
 	return bucket, key, nil
-}
-
-// container is a file or an object that is read at any offset.
-type container interface {
-	io.ReaderAt
-	io.Closer
-}
-
-// openContainer opens a file, or an object by range requests.
-func (f *bucketFlags) openContainer(ctx context.Context, name string) (container, int64, error) {
-	if !strings.HasPrefix(name, obsScheme) {
-		return openPlain(name)
-	}
-	bucket, key, err := parseObject(name, true)
-	if err != nil {
-		return nil, 0, err
-	}
-	client, err := f.client()
-	if err != nil {
-		return nil, 0, err
-	}
-	object, err := client.OpenObject(ctx, bucket, key)
-	if err != nil {
-		return nil, 0, err
-	}
-	return object, object.Size(), nil
 }

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,11 +55,12 @@ cut_at, and the ranges of blocks lost and perhaps_lost (first, last).`,
 }
 
 func (a *app) optimize(ctx context.Context, from, to string, force, recovery, asJSON bool, opts []zvhd2.Option) error {
-	in, n, err := openPlain(from)
+	src, err := fileBytes(ctx, from)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer src.Close()
+	in, n := src.ReaderAt, src.Size
 	if err := foreign(in, n, from); err != nil {
 		return err
 	}
@@ -144,7 +145,7 @@ func newOptimizeReport(format string, input int64, s *zvhd2.Summary) optimizeRep
 	}
 }
 
-func optimized(ctx context.Context, w *bufio.Writer, in *os.File, n int64, opts []zvhd2.Option) (optimizeReport, error) {
+func optimized(ctx context.Context, w *bufio.Writer, in io.ReaderAt, n int64, opts []zvhd2.Option) (optimizeReport, error) {
 	r, err := zvhd2.Optimize(ctx, w, in, n, opts...)
 	if err != nil {
 		return optimizeReport{}, err
@@ -154,7 +155,7 @@ func optimized(ctx context.Context, w *bufio.Writer, in *os.File, n int64, opts 
 	return rep, nil
 }
 
-func saved(ctx context.Context, w *bufio.Writer, in *os.File, n int64, opts []zvhd2.Option) (optimizeReport, error) {
+func saved(ctx context.Context, w *bufio.Writer, in io.ReaderAt, n int64, opts []zvhd2.Option) (optimizeReport, error) {
 	r, err := zvhd2.Recover(ctx, w, in, n, opts...)
 	if err != nil {
 		return optimizeReport{}, err

@@ -85,7 +85,7 @@ func (a *app) sourceOf(ctx context.Context, name string, flags *sourceFlags, buc
 	var sum quickimport.Checksum
 	if strings.Contains(flags.checksum, "://") {
 		base, _, _ := strings.Cut(path.Base(name), "?")
-		sum, err = quickimport.FetchChecksum(ctx, flags.checksum, base)
+		sum, err = quickimport.FetchChecksum(ctx, flags.checksum, base, bucket.httpOptions()...)
 	} else if sum, err = quickimport.ParseChecksum(flags.checksum); err != nil {
 		err = usagef("--checksum %w", err)
 	}
@@ -114,7 +114,7 @@ func (a *app) plainSource(ctx context.Context, name string, flags *sourceFlags, 
 	}
 	switch scheme {
 	case "http", "https":
-		return quickimport.HTTP(name), nil
+		return quickimport.HTTP(name, bucket.httpOptions()...), nil
 	case "nbd", "nbd+unix", "nbds":
 		return quickimport.NBD(name, ""), nil
 	case "obs":

@@ -7,7 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"net/url"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/uploader"
 )
@@ -48,10 +50,10 @@ func (a *app) uploadCmd() *cobra.Command {
 		Use:   "upload [flags] SRC obs://BUCKET/KEY",
 		Short: "upload any file to a bucket, resumable, without sending zeros",
 		Long: `Upload sends SRC, whatever its format, in parallel parts. Parts of nothing but
-zeros are made on the server. An object with that key is replaced. A target that ends
-in / gets the name of the file. An upload that
-was interrupted goes on where it was when the same command is run again; what it
-needs to know for that lies in the state directory and holds no secret.
+zeros are made on the server. SRC is a file or a URL (http, https, obs, nbd). An
+object with that key is replaced. A target that ends in / gets the name of SRC. An
+interrupted upload resumes when the same command is run again; its state is kept in
+the state directory and contains no secret.
 
 A SRC of - is standard input. It may have up to 10,000 parts: 48.8GiB, or more
 with a larger --part-size, of which there are --concurrency and one in memory.
@@ -108,7 +110,7 @@ func (f *uploadFlags) options(a *app) ([]uploader.Option, error) {
 
 func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) error {
 	if strings.HasSuffix(target, "/") && name != "-" {
-		target += filepath.Base(name)
+		target += baseName(name)
 	}
 	bucket, key, err := parseObject(target, true)
 	if err != nil {
@@ -127,7 +129,7 @@ func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) er
 	if name == "-" {
 		res, err = a.uploadStdin(ctx, client, bucket, key, cmp.Or(f.partSize, uploader.MinPartSize), opts)
 	} else {
-		res, err = a.uploadFile(ctx, client, name, bucket, key, opts)
+		res, err = a.uploadFile(ctx, client, name, bucket, key, &f.bucketFlags, opts)
 	}
 	if err != nil {
 		return err
@@ -144,19 +146,39 @@ func (a *app) upload(ctx context.Context, name, target string, f uploadFlags) er
 	return err
 }
 
-func (a *app) uploadFile(ctx context.Context, client *uploader.Client, name, bucket, key string, opts []uploader.Option) (*uploader.Result, error) {
-	src, err := rawimage.Open(name, rawimage.WithAnyFormat())
+// baseName is the last element of a file name or a URL.
+func baseName(name string) string {
+	if u, err := url.Parse(name); err == nil && u.Host != "" {
+		return path.Base(u.Path)
+	}
+	return filepath.Base(name)
+}
+
+// uploadFile uploads the bytes of a file or a URL as they are.
+func (a *app) uploadFile(ctx context.Context, client *uploader.Client, name, bucket, key string, f *bucketFlags, opts []uploader.Option) (*uploader.Result, error) {
+	src, err := a.plainSource(ctx, name, &sourceFlags{}, f)
 	if err != nil {
 		return nil, err
 	}
-	defer src.Close()
-	if fi, err := os.Stat(name); err == nil {
-		opts = append(opts, uploader.WithFingerprint(uploader.FileFingerprint(fi)))
+	in, err := src.Open(ctx, nil)
+	if errors.Is(err, rawimage.ErrEmpty) { // no disk, but an object may be empty
+		in, err = &quickimport.Input{ReaderAt: strings.NewReader(""), Close: func() error { return nil }}, nil
 	}
-	// A source that changes on the way must leave no object.
-	opts = append(opts, uploader.WithSourceCheck(src.CheckUnchanged))
-	return a.send(client, src.Size(), opts, func(up *uploader.Uploader) (*uploader.Result, error) {
-		return up.UploadReaderAt(ctx, bucket, key, src, src.Size())
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	if in.Identity != "" {
+		opts = append(opts, uploader.WithFingerprint(in.Identity))
+	}
+	if in.CheckUnchanged != nil { // a source that changes on the way must leave no object
+		opts = append(opts, uploader.WithSourceCheck(in.CheckUnchanged))
+	}
+	return a.send(client, in.Size, opts, func(up *uploader.Uploader) (*uploader.Result, error) {
+		if in.Reader != nil {
+			return up.UploadStream(ctx, bucket, key, in.Reader, cmp.Or(in.Size, uploader.MaxObjectSize))
+		}
+		return up.UploadReaderAt(ctx, bucket, key, in.ReaderAt, in.Size)
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -51,11 +50,12 @@ no harm.`,
 }
 
 func (a *app) verify(ctx context.Context, bucket *bucketFlags, name, against string, asJSON bool) error {
-	f, n, err := bucket.openContainer(ctx, name)
+	in, err := a.bytesOf(ctx, name, bucket)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer in.Close()
+	f, n := in.ReaderAt, in.Size
 	if err := foreign(f, n, name); err != nil {
 		return err
 	}
@@ -138,24 +138,30 @@ func (a *app) printReport(name string, rep *zvhd2.Report) error {
 	return err
 }
 
-// openPlain opens a file for reading and gives its size.
-func openPlain(name string) (*os.File, int64, error) {
+// bytesOf opens the bytes of a source, whatever they are, for reading at any
+// offset. The caller closes them.
+func (a *app) bytesOf(ctx context.Context, name string, bucket *bucketFlags) (*quickimport.Input, error) {
 	if name == "-" {
-		return nil, 0, usagef("standard input is not seekable; give a file name")
+		return nil, usagef("standard input is not seekable; give a file name")
 	}
-	f, err := os.Open(name)
+	src, err := a.plainSource(ctx, name, &sourceFlags{}, bucket)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = advisef("give the name of a ZVHD2 or ZVHD file", "%s is not a regular file", name)
+	in, err := src.Open(ctx, nil)
+	if err == nil && in.ReaderAt == nil {
+		err = errors.Join(advisef("download it first", "%s: the server does not support ranges", src.Name()), in.Close())
 	}
-	if err != nil {
-		f.Close()
-		return nil, 0, err
+	return in, err
+}
+
+// fileBytes is bytesOf for a file. What is no file is refused without opening
+// it: a pipe that nobody writes to would block.
+func fileBytes(ctx context.Context, name string) (*quickimport.Input, error) {
+	if name == "-" {
+		return nil, usagef("standard input is not seekable; give a file name")
 	}
-	return f, st.Size(), nil
+	return quickimport.File(name).Open(ctx, nil)
 }
 
 // containerProgress shows the progress of the zvhd2 package as that of phase.
