@@ -11,7 +11,7 @@ var checkHostIdentity = check{"host-identity", guideLinux, isLinux, (*exam).chec
 
 func (e *exam) checkHostIdentity(f *Finding) error {
 	const shared = "every server made from the image shares %s"
-	files, _ := e.tree.ReadDir("etc/ssh")
+	files := e.list("etc/ssh")
 	renewed := e.cloudInitEnabled() // makes host keys for each server
 	for _, k := range files {
 		if n := k.Name(); strings.HasPrefix(n, "ssh_host_") && strings.HasSuffix(n, "_key") && !renewed {

@@ -41,7 +41,7 @@ func (e *exam) checkVirtioNet(f *Finding) error {
 // blacklisted finds a line that keeps a module from being loaded.
 func (e *exam) blacklisted(module string) (Evidence, bool) {
 	for _, dir := range []string{"etc/modprobe.d", "usr/lib/modprobe.d"} {
-		files, _ := e.tree.ReadDir(dir)
+		files := e.list(dir)
 		for _, file := range files {
 			if !strings.HasSuffix(file.Name(), ".conf") {
 				continue

@@ -10,7 +10,7 @@ import (
 // cloudInitConfigs lists the configuration files of cloud-init, later ones first.
 func (e *exam) cloudInitConfigs() []string {
 	names := []string{"etc/cloud/cloud.cfg"}
-	files, _ := e.tree.ReadDir("etc/cloud/cloud.cfg.d")
+	files := e.list("etc/cloud/cloud.cfg.d")
 	for _, f := range files {
 		if strings.HasSuffix(f.Name(), ".cfg") {
 			names = append(names, "etc/cloud/cloud.cfg.d/"+f.Name())

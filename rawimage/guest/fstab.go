@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"io/fs"
 	"regexp"
 	"slices"
 	"strconv"
@@ -51,6 +52,19 @@ func lines(t *vfs.Tree, name string) []string {
 	}
 	list := strings.Split(strings.ReplaceAll(string(p), "\r\n", "\n"), "\n")
 	return list[:min(len(list), maxLines)]
+}
+
+// maxFiles bounds how many files of one directory are looked at. Configuration has
+// a handful; a hostile directory names one file half a million times.
+const maxFiles = 2000
+
+// list lists a directory; one that cannot be read has nothing.
+func (e *exam) list(dir string) []fs.DirEntry {
+	if e.ctx.Err() != nil {
+		return nil
+	}
+	all, _ := e.tree.ReadDir(dir)
+	return all[:min(len(all), maxFiles)]
 }
 
 // unescapeOctal resolves \040 and its like.

@@ -153,7 +153,7 @@ func bzImageVersion(t *vfs.Tree, name string) string {
 
 // moduleDirs lists the versions that there are modules for, the newest first.
 func (e *exam) moduleDirs() (list []string) {
-	dirs, _ := e.tree.ReadDir("lib/modules")
+	dirs := e.list("lib/modules")
 	for _, d := range dirs {
 		if isDir(e.tree, "lib/modules/"+d.Name()+"/kernel") || exists(e.tree, "lib/modules/"+d.Name()+"/modules.dep") {
 			list = append(list, d.Name())

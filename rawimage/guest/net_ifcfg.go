@@ -9,7 +9,7 @@ import (
 // NetworkManager and wicked read too.
 func (e *exam) ifcfg() (list []iface) {
 	for _, dir := range []string{"etc/sysconfig/network-scripts", "etc/sysconfig/network"} {
-		files, _ := e.tree.ReadDir(dir)
+		files := e.list(dir)
 		for _, f := range files {
 			suffix, ok := strings.CutPrefix(f.Name(), "ifcfg-")
 			if !ok || suffix == "lo" || slices.ContainsFunc([]string{".bak", ".orig", ".rpmnew", ".rpmsave", "~", ".old", ".template"},

@@ -106,7 +106,7 @@ func (p *ifupdownParser) include(how, pattern string, depth int) {
 	if how == "source-directory" || isDir(p.e.tree, pattern) {
 		dir, glob = pattern, "*"
 	}
-	files, _ := p.e.tree.ReadDir(strings.Trim(dir, "/"))
+	files := p.e.list(strings.Trim(dir, "/"))
 	for _, f := range files {
 		if ok, _ := path.Match(glob, f.Name()); !ok || slices.Contains([]string{"README"}, f.Name()) {
 			continue

@@ -38,7 +38,7 @@ func (e *exam) networkManager() (list []iface) {
 	running := e.enabled("NetworkManager.service") || !e.systemd()
 	e.nets.autoDefault = e.nets.autoDefault || running && !e.noAutoDefault()
 	for _, dir := range []string{"usr/lib/NetworkManager/system-connections", "etc/NetworkManager/system-connections"} {
-		files, _ := e.tree.ReadDir(dir)
+		files := e.list(dir)
 		for _, f := range files {
 			if i, ok := e.profile(dir + "/" + f.Name()); ok {
 				i.up = i.up && running
@@ -83,7 +83,7 @@ func (e *exam) profile(name string) (iface, bool) {
 func (e *exam) noAutoDefault() bool {
 	names := []string{"etc/NetworkManager/NetworkManager.conf"}
 	for _, dir := range []string{"usr/lib/NetworkManager/conf.d", "etc/NetworkManager/conf.d"} {
-		files, _ := e.tree.ReadDir(dir)
+		files := e.list(dir)
 		for _, f := range files {
 			if strings.HasSuffix(f.Name(), ".conf") {
 				names = append(names, dir+"/"+f.Name())
@@ -112,7 +112,7 @@ func (e *exam) networkd() (list []iface) {
 		if dir == "lib/systemd/network" && exists(e.tree, "usr/lib/systemd/network") {
 			continue
 		}
-		files, _ := e.tree.ReadDir(dir)
+		files := e.list(dir)
 		for _, f := range files {
 			name := dir + "/" + f.Name()
 			if !strings.HasSuffix(name, ".network") || dir != "etc/systemd/network" && e.overridden(f.Name()) {

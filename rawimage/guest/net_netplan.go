@@ -14,7 +14,7 @@ func (e *exam) netplan() (list []iface) {
 		return nil
 	}
 	for _, dir := range []string{"usr/lib/netplan", "etc/netplan"} {
-		files, _ := e.tree.ReadDir(dir)
+		files := e.list(dir)
 		for _, f := range files {
 			if strings.HasSuffix(f.Name(), ".yaml") {
 				list = append(list, e.netplanFile(path.Join(dir, f.Name()))...)

@@ -73,7 +73,7 @@ func (e *exam) enabled(unit string) bool {
 		if target, err := e.tree.ReadLink(path.Join(base, unit)); err == nil && target == "/dev/null" {
 			return false
 		}
-		dirs, _ := e.tree.ReadDir(base)
+		dirs := e.list(base)
 		for _, d := range dirs {
 			if !strings.HasSuffix(d.Name(), ".wants") && !strings.HasSuffix(d.Name(), ".requires") {
 				continue
@@ -89,7 +89,7 @@ func (e *exam) enabled(unit string) bool {
 // sysvEnabled reports whether a script of SysV init or OpenRC is started.
 func (e *exam) sysvEnabled(name string) bool {
 	for _, dir := range []string{"etc/rc3.d", "etc/rc.d/rc3.d", "etc/rc2.d", "etc/rcS.d", "etc/init.d/rc3.d", "etc/runlevels/default", "etc/runlevels/boot"} {
-		list, _ := e.tree.ReadDir(dir)
+		list := e.list(dir)
 		for _, f := range list {
 			if f.Name() == name || len(f.Name()) > 3 && f.Name()[0] == 'S' && f.Name()[3:] == name {
 				return true
@@ -214,7 +214,7 @@ func (e *exam) masked(name string) bool {
 // namePolicyKernel reports whether a .link file for all cards keeps the kernel's
 // names.
 func (e *exam) namePolicyKernel() bool {
-	list, _ := e.tree.ReadDir("etc/systemd/network")
+	list := e.list("etc/systemd/network")
 	for _, f := range list {
 		if !strings.HasSuffix(f.Name(), ".link") {
 			continue
@@ -239,7 +239,7 @@ var (
 
 // netRules reads udev's rules that name interfaces, those of the initramfs too.
 func (e *exam) netRules() (list []netRule) {
-	files, _ := e.tree.ReadDir("etc/udev/rules.d")
+	files := e.list("etc/udev/rules.d")
 	for _, f := range files {
 		if name := "etc/udev/rules.d/" + f.Name(); strings.Contains(f.Name(), "net") && strings.HasSuffix(f.Name(), ".rules") {
 			list = append(list, rules(name, lines(e.tree, name))...)

@@ -106,6 +106,9 @@ func (e *exam) noRoot(why []error) error {
 	if len(e.vols.Problems) > 0 {
 		return e.vols.Problems[0]
 	}
+	if e.vols.Truncated != nil {
+		return e.vols.Truncated
+	}
 	if len(why) > 0 {
 		return why[0]
 	}

@@ -83,6 +83,9 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	if off >= r.size {
 		return 0, io.EOF
 	}
+	if err := r.Err(); err != nil { // cached pages take time too
+		return 0, err
+	}
 	var end error
 	if int64(len(p)) > r.size-off {
 		p, end = p[:r.size-off], io.EOF

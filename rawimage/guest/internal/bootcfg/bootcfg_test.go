@@ -191,3 +191,24 @@ func TestCompareVersions(t *testing.T) {
 		}
 	}
 }
+
+// Variables that double, scripts that read themselves and blocks without an end
+// come to an end soon.
+func TestHostileScripts(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"doubling":    "set a=aaaaaaaaaaaaaaaa\n" + strings.Repeat("set a=\"$a$a$a$a\"\n", 60_000) + menu,
+		"wide":        "set a=" + strings.Repeat("a", 60<<10) + "\n" + strings.Repeat("linux "+strings.Repeat("$a ", 100)+"\n", 8000),
+		"itself":      strings.Repeat("source /boot/grub/grub.cfg\n", 1000) + menu,
+		"nesting":     strings.Repeat("submenu a {\n", 100_000),
+		"conditions":  strings.Repeat("if [ a = a ]; then\n", 100_000),
+		"quotes":      strings.Repeat("'\"\\", 100_000),
+		"long entry":  "menuentry a { linux /v " + strings.Repeat("x ", 100_000),
+		"and, and or": "if [ " + strings.Repeat("a -a b -o ", 20_000) + " ]; then\nfi\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bootcfg.Find(tree(t, gt.Tree{"boot/grub/grub.cfg": script}), false)
+		})
+	}
+}

@@ -12,6 +12,9 @@ import (
 const (
 	maxCommands = 200000 // of one script, those of skipped branches included
 	maxNest     = 24     // blocks and files in one another
+	maxSources  = 64     // scripts that are read
+	maxValue    = 64 << 10
+	maxExpanded = 32 << 20 // of all variables that are replaced
 )
 
 // grubOnESP reads a configuration on the EFI system partition. One that only
@@ -55,7 +58,9 @@ type grub struct {
 	menus   []string // titles of the submenus around
 	numbers []int    // of the next entry, at each level
 	current *Entry
-	budget  int
+	budget  int // commands so far
+	sources int
+	output  int // bytes that variables were replaced by
 }
 
 // command is a line's words, after variables were replaced in them.
@@ -189,15 +194,15 @@ func (g *grub) position() string {
 func (g *grub) command(c command, name string, depth int) {
 	g.expand(&c)
 	args := c.words[1:]
-	if key, value, ok := strings.Cut(c.words[0], "="); ok && len(c.words) == 1 && len(g.vars) < 4096 {
-		g.vars[key] = value
+	if key, value, ok := strings.Cut(c.words[0], "="); ok && len(c.words) == 1 {
+		g.set(key, value)
 		return
 	}
 	switch c.words[0] {
 	case "set":
 		for _, a := range args {
-			if key, value, ok := strings.Cut(a, "="); ok && len(g.vars) < 4096 {
-				g.vars[key] = value
+			if key, value, ok := strings.Cut(a, "="); ok {
+				g.set(key, value)
 			}
 		}
 	case "unset":
@@ -246,12 +251,12 @@ func (g *grub) search(words []string) {
 
 // source runs another script, unless it is the one that is running.
 func (g *grub) source(file string, depth int) {
+	if g.sources++; g.sources > maxSources {
+		return
+	}
 	p := g.path(file)
 	text, err := g.tree.ReadSmall(p, maxFile)
 	if err == nil {
-		if base := path.Dir(p); g.vars["prefix"] == "" {
-			g.vars["prefix"] = "/" + base
-		}
 		g.script(p, string(text), depth+1)
 	}
 }
@@ -290,8 +295,14 @@ func (g *grub) loadEnv(args []string) {
 	lines, _ := readLines(g.tree, g.path(file))
 	for _, line := range lines[:min(len(lines), 4096)] {
 		if key, value, ok := strings.Cut(line, "="); ok && !strings.HasPrefix(line, "#") {
-			g.vars[key] = value
+			g.set(key, value)
 		}
+	}
+}
+
+func (g *grub) set(name, value string) {
+	if len(g.vars) < 4096 && len(value) <= maxValue {
+		g.vars[name] = value
 	}
 }
 

@@ -9,16 +9,22 @@ type grubParser struct {
 	text string
 	line int
 	last command // that next returned
+
+	closes bool // a brace was read with the command before it
 }
 
 // next returns the next command with at least one word.
 func (p *grubParser) next() (command, bool) {
+	if p.closes {
+		p.closes = false
+		p.last = command{raw: []string{"}"}, line: p.line}
+		return p.last, true
+	}
 	c := command{}
 	for {
 		w, quoted, sep := p.word()
 		if w == "}" && !quoted && len(c.raw) > 0 { // closes the block that the command is in
-			p.text = "}\n" + p.text
-			p.line--
+			p.closes = true
 			p.last = c
 			return c, true
 		}
@@ -88,9 +94,6 @@ func (p *grubParser) word() (w string, quoted, sep bool) {
 				p.text = p.text[i:]
 				if c == ';' {
 					p.text = p.text[1:]
-				} else if w != "" {
-					p.text = "\n" + p.text[1:]
-					return w, quoted, true
 				}
 				return w, quoted, true
 			}
@@ -160,7 +163,7 @@ func (g *grub) unquote(w string) string {
 			b.WriteString(g.replace(w[i:j]))
 			i = j - 1
 		}
-		if b.Len() > maxFile {
+		if b.Len() > maxValue {
 			break
 		}
 	}
@@ -173,7 +176,7 @@ func (g *grub) replace(s string) string {
 	for {
 		before, rest, ok := strings.Cut(s, "$")
 		b.WriteString(before)
-		if !ok || b.Len() > maxFile {
+		if g.output += b.Len(); !ok || b.Len() > maxValue || g.output > maxExpanded {
 			return b.String()
 		}
 		name := ""
