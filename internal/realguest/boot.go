@@ -74,7 +74,7 @@ type console struct {
 
 func (c *console) Write(p []byte) (int, error) {
 	c.seen.Console = append(c.seen.Console, p...)
-	if bytes.Contains(c.seen.Console, []byte("GRUB")) {
+	if bytes.Contains(c.seen.Console, []byte("Welcome to GRUB")) {
 		c.loader.Stop()
 	}
 	if c.seen.judge() {
