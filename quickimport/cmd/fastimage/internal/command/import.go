@@ -212,6 +212,9 @@ func (a *app) session(cmd *cobra.Command, f *importFlags) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.rate > 0 {
+		of = append(of, quickimport.WithLimits(quickimport.Limits{BytesPerSecond: f.rate}))
+	}
 	s := &session{bucket: cmp.Or(f.image.Bucket, a.getenv("FASTIMAGE_BUCKET"))}
 	var local *localCloud
 	if f.local {

@@ -72,6 +72,9 @@ func (a *app) importMany(cmd *cobra.Command, names []string, f *importFlags) err
 		return err
 	}
 	m.table(outcomes)
+	if m.json || a.quiet { // else the table has it
+		m.printErr = errors.Join(m.printErr, a.print(m.later))
+	}
 	if m.printErr != nil {
 		return m.printErr
 	}
@@ -92,6 +95,7 @@ type manyImports struct {
 	reports  []imageReport
 	worst    int
 	failed   int
+	later    string // for standard output
 	printErr error
 }
 
@@ -140,6 +144,16 @@ func (m *manyImports) done(i int, out quickimport.Outcome) {
 	m.printErr = errors.Join(m.printErr, m.print(&r))
 }
 
+// out prints to standard output, at the end if that would get in the way of what
+// is drawn on the same terminal.
+func (m *manyImports) out(text string) error {
+	if isTerminal(m.app.stdout) {
+		m.later += text
+		return nil
+	}
+	return m.app.print(text)
+}
+
 // print prints what scripts read: an object, or the id and the name.
 func (m *manyImports) print(r *imageReport) error {
 	if m.json {
@@ -147,12 +161,12 @@ func (m *manyImports) print(r *imageReport) error {
 		if err != nil {
 			return err
 		}
-		return m.app.print(string(data) + "\n")
+		return m.out(string(data) + "\n")
 	}
 	if r.Result == nil || r.Error != nil {
 		return nil
 	}
-	return m.app.print(cmp.Or(r.Result.ImageID, r.Result.JobID) + "  " + oneLine(r.Name) + "\n")
+	return m.out(cmp.Or(r.Result.ImageID, r.Result.JobID) + "  " + oneLine(r.Name) + "\n")
 }
 
 // endLine is the notice that an import has ended.

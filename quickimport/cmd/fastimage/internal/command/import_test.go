@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -40,6 +41,15 @@ func TestImportLocalLeavesNothing(t *testing.T) {
 	left, err := os.ReadDir(tmp)
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+// What the limit allows takes its time, however fast the machine is.
+func TestImportRateLimit(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	r := fastimage(t, nil, append(demo[:len(demo):len(demo)], "--type", "DataImage", "--os-version", "", "--source-format", "raw", "--rate-limit", "4MiB", random(t, 6<<20))...)
+	require.Zero(t, r.code, r.stderr)
+	require.Greater(t, time.Since(began), time.Second)
 }
 
 func TestImportQuiet(t *testing.T) {
