@@ -362,3 +362,75 @@ func TestLaterRules(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"key": "value"}, srv.Images()[0].Tags)
 }
+
+// Progress of 0 to 1 is a fraction until a job has reported more.
+func TestProgressAsAFraction(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		reported []string
+		want     []int
+	}{
+		"fractions":            {[]string{"0.20", `"0.4"`, "null", "1"}, []int{20, 40, 0, 100}},
+		"percentages":          {[]string{"0", "42", "1", "100"}, []int{0, 42, 1, 100}},
+		"a percentage later":   {[]string{"0.5", "42.9", `"1"`}, []int{50, 42, 1}},
+		"with a percent sign":  {[]string{`"7%"`, `"NaN"`, `"x"`}, []int{7, 0, 0}},
+		"negative and endless": {[]string{"-5", "1e300"}, []int{0, 100}},
+	} {
+		var n atomic.Int32
+		c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
+			i := int(n.Add(1)) - 1
+			if i == len(tt.reported) {
+				io.WriteString(w, `{"status":"SUCCESS","entities":{"image_id":"i1","process_percent":null}}`)
+				return
+			}
+			fmt.Fprintf(w, `{"status":"RUNNING","entities":{"process_percent":%s}}`, tt.reported[i])
+		})
+		var got []int
+		_, err := c.WaitJob(t.Context(), "j1", onProgress(func(p quickimport.Progress) { got = append(got, p.Percent) }))
+		require.NoError(t, err, name)
+		require.Equal(t, tt.want, got[:len(tt.want)], name)
+	}
+}
+
+// A state that is not documented is reported once, and waited out until the
+// caller's deadline.
+func TestUndocumentedStateIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	srv := imstest.NewServer(t)
+	srv.Fail(imstest.Fault{Op: imstest.OpCreate, ListLate: -1}, imstest.Fault{Op: imstest.OpJob, JobStatus: "PONDERING", Count: -1})
+	ctx, cancel := context.WithCancel(t.Context())
+	var warned []quickimport.WarningCode
+	polls := 0
+	res, err := cloudClient(t, srv, quickimport.WithGuestCheck(quickimport.GuestOff), quickimport.WithEvents(func(e quickimport.Event) {
+		switch e := e.(type) {
+		case quickimport.Warned:
+			warned = append(warned, e.Code)
+		case quickimport.Progress:
+			if e.Phase == quickimport.PhaseJob {
+				if polls++; polls == 20 {
+					cancel()
+				}
+			}
+		}
+	})).Import(ctx, quickimport.File(realDisk), demo(srv.Bucket()))
+	require.ErrorIs(t, err, quickimport.ErrStoppedWaiting)
+	require.ErrorContains(t, err, srv.Jobs()[0].ID)
+	require.Equal(t, srv.Jobs()[0].ID, res.JobID)
+	require.Equal(t, []quickimport.WarningCode{quickimport.WarnUnknownStatus}, warned)
+}
+
+// wrapped is a transport that an application put around the default one.
+type wrapped struct{ http.RoundTripper }
+
+// New works where http.DefaultTransport was replaced.
+func TestNewWithAWrappedDefaultTransport(t *testing.T) {
+	old := http.DefaultTransport
+	http.DefaultTransport = wrapped{old}
+	defer func() { http.DefaultTransport = old }()
+	srv := imstest.NewServer(t)
+	c, err := quickimport.New(srv.Options()...)
+	require.NoError(t, err)
+	_, err = c.ProjectID(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+}

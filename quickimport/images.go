@@ -17,11 +17,11 @@ type ImageStatus string
 
 // States of images.
 const (
-	ImageQueued  ImageStatus = "queued"  // waits to be made
-	ImageSaving  ImageStatus = "saving"  // is being made
+	ImageQueued  ImageStatus = "queued"  // waits to be created
+	ImageSaving  ImageStatus = "saving"  // is being created
 	ImageActive  ImageStatus = "active"  // usable
-	ImageKilled  ImageStatus = "killed"  // could not be made
-	ImageDeleted ImageStatus = "deleted" // is gone
+	ImageKilled  ImageStatus = "killed"  // could not be created
+	ImageDeleted ImageStatus = "deleted" // was deleted
 )
 
 // ImageInfo is an image as the service lists it.

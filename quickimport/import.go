@@ -304,19 +304,19 @@ func (r *Result) addPhase(t PhaseTime) {
 	r.Phases = append(slices.DeleteFunc(r.Phases, func(o PhaseTime) bool { return o.Name == t.Name }), t)
 }
 
-// recheckUpload lets the upload be done again when what an earlier run has
-// uploaded is gone. When there is another object by now it is somebody else's,
-// and the import is held to what holds for a new one.
+// recheckUpload repeats the upload if what an earlier run uploaded is missing. If
+// there is another object by now it is somebody else's, and the rules for a new
+// import apply.
 func (im *importer) recheckUpload(ctx context.Context) error {
 	if s := im.journal.rec.Stage; im.object || s != stageUploaded && s != stageVerified {
 		return nil
 	}
 	for i, key := range im.keys() {
 		info, err := im.obs.HeadObject(ctx, im.img.Bucket, key)
-		switch gone := errors.Is(err, uploader.ErrNoSuchKey); {
-		case err != nil && !gone:
+		switch missing := errors.Is(err, uploader.ErrNoSuchKey); {
+		case err != nil && !missing:
 			return wrap("object", err)
-		case gone:
+		case missing:
 			im.journal.rec.Stage = stageUploading
 		case i == 0 && (info.Size != im.res.ObjectBytes || info.ETag != im.res.ETag):
 			im.journal.rec.Stage, im.journal.resumed = stageUploading, false

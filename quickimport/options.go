@@ -146,10 +146,10 @@ func WithUserAgent(s string) Option {
 // context of the import. Default: none.
 func WithLogger(l *slog.Logger) Option { return func(o *options) error { o.logger = l; return nil } }
 
-// WithStateDir makes imports durable: what an import has reached is kept in
-// this directory (made with mode 0700 if missing; no secrets), and the same
-// import, started again after its process died at any point, goes on where it
-// was. A failed upload then keeps its parts. Default: none.
+// WithStateDir makes imports durable: the stage that an import has reached is
+// saved in this directory (created with mode 0700 if missing; no secrets), and the
+// same import resumes if it is run again after its process died at any point. A
+// failed upload then keeps its parts. Default: none.
 func WithStateDir(dir string) Option {
 	return func(o *options) error {
 		store, err := uploader.NewFileStore(dir)
@@ -188,7 +188,7 @@ func WithAPIVersion(v string) Option {
 	}
 }
 
-// WithPolling sets the first and the longest pause between two looks at a job.
+// WithPolling sets the first and the longest pause between two polls of a job.
 // Default 250 ms and 30 s; the pause grows by half each time.
 func WithPolling(first, longest time.Duration) Option {
 	return func(o *options) error {

@@ -129,8 +129,8 @@ func (im *importer) ask(ctx context.Context, checks []cloudCheck, v *validation)
 	return errors.Join(failed...)
 }
 
-// definite tells errors that mean that the import would fail from those that
-// another try may not meet.
+// definite reports errors that mean that the import would fail, as opposed to
+// those that another attempt may not meet.
 func definite(err error) bool {
 	for _, is := range []error{ErrNoCredentials, ErrOSVersion, ErrAuthentication, ErrForbidden, ErrNotFound, ErrNameTaken, ErrObjectExists, ErrQuota,
 		uploader.ErrNoSuchBucket, uploader.ErrNoSuchKey, uploader.ErrWrongRegion, uploader.ErrStorageClass, uploader.ErrAccessDenied, uploader.ErrCredentials,

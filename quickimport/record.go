@@ -35,7 +35,7 @@ const (
 
 var stages = []string{stagePlanned, stageUploading, stageUploaded, stageVerified, stageSubmitting, stageSubmitted, stageFinished}
 
-// passed tells whether an import at stage has done what leads to done. One that
+// passed reports whether an import at stage has done what leads to done. One that
 // has not uploaded all goes through preflight again: it costs a second, and
 // the world may have changed.
 func passed(stage, done string) bool {
@@ -66,7 +66,7 @@ type containerFacts struct {
 	Created      time.Time `json:"created"`
 }
 
-// sourceID tells a source from what it was.
+// sourceID identifies the content of a source.
 type sourceID struct {
 	Identity string `json:"identity"`
 	Size     int64  `json:"size"` // of the disk
@@ -152,7 +152,7 @@ func (j *journal) load(ctx context.Context, fresh record) error {
 	case old.Stage == stageSubmitting || old.Stage == stageSubmitted:
 		return pkg.Errorf("state: %w: an image named %q was asked for from another source or with other settings (job %q) and has not ended: run that import to its end, or choose another name", ErrState, fresh.Request.Image.Name, old.Result.JobID)
 	}
-	return nil // nothing was submitted: this import begins anew
+	return nil // nothing was submitted: this import starts over
 }
 
 func (r record) same(o record) bool {
@@ -183,5 +183,5 @@ func (j *journal) forget(ctx context.Context) error {
 	return wrap("state", j.store.Remove(ctx, j.name))
 }
 
-// durable tells whether the import can be taken up again.
+// durable reports whether the import can be resumed.
 func (j *journal) durable() bool { return j.store != nil }

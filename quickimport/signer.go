@@ -14,7 +14,7 @@ import (
 const signAlgorithm = "SDK-HMAC-SHA256"
 
 // sign authenticates r by token or by the gateway's AK/SK signature. It is
-// called anew for every attempt, since the signature holds the time.
+// called for every attempt, since the signature holds the time.
 func sign(r *http.Request, body []byte, c Credentials, projectID string, now time.Time) {
 	if projectID != "" {
 		r.Header.Set("X-Project-Id", projectID)

@@ -16,7 +16,7 @@ import (
 // verifyRemote reads the container's structures back from the bucket and
 // compares them with what was written: an object that was replaced meanwhile,
 // or that a store has damaged, is found before the service is asked to use it.
-// A RAW object has no structures: sizes and checksum have to do.
+// A RAW object has no structures: only sizes and checksums are compared.
 func (im *importer) verifyRemote(ctx context.Context) error {
 	if !im.opt.verify {
 		return nil
@@ -27,7 +27,7 @@ func (im *importer) verifyRemote(ctx context.Context) error {
 	}
 	defer object.Close()
 	if got := object.Info(); got.Size != im.res.ObjectBytes || got.ETag != im.res.ETag {
-		return im.notAsWritten("its size or checksum is another")
+		return im.notAsWritten("its size or checksum differs")
 	}
 	if im.format == FormatRaw {
 		return im.verifyMF(ctx)
@@ -40,7 +40,7 @@ func (im *importer) verifyRemote(ctx context.Context) error {
 	got := zr.Info()
 	want := im.journal.rec.Container
 	if want == nil || got.UUID != want.UUID || got.Size != want.DiskSize || want.StoredBlocks >= 0 && got.StoredBlocks != want.StoredBlocks || !got.Created.Equal(want.Created) {
-		return im.notAsWritten("its header is another")
+		return im.notAsWritten("its header differs")
 	}
 	blocks := int64(0)
 	for _, err := range zr.Blocks() { // each entry of the index is checked
@@ -50,7 +50,7 @@ func (im *importer) verifyRemote(ctx context.Context) error {
 		blocks++
 	}
 	if blocks != got.StoredBlocks {
-		return im.notAsWritten("its index lists other blocks")
+		return im.notAsWritten("its index lists a different number of blocks")
 	}
 	return nil
 }
@@ -64,7 +64,7 @@ func (im *importer) verifyMF(ctx context.Context) error {
 }
 
 func (im *importer) notAsWritten(why string) error {
-	return pkg.Errorf("verify: %w: %s:%s is not what was written: %s; see who else writes to this key, then run the import again", ErrProtocol, im.img.Bucket, im.img.Key, why)
+	return pkg.Errorf("verify: %w: %s:%s is not what was written: %s", ErrProtocol, im.img.Bucket, im.img.Key, why)
 }
 
 // create asks for the image, unless an earlier run may have done so: then it
@@ -130,7 +130,7 @@ func (im *importer) lookFor(ctx context.Context, deadline time.Time) (*ImageInfo
 const clockSkew = 15 * time.Minute
 
 // foreign says why an image of the right name is not the one that was asked
-// for, "" if nothing speaks against it.
+// for, "" if it may be.
 func (im *importer) foreign(img ImageInfo) string {
 	if origin := "file," + im.img.Bucket + ":" + im.img.Key; img.Origin != "" && img.Origin != origin {
 		return fmt.Sprintf("was made of %q", img.Origin)

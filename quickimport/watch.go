@@ -59,7 +59,7 @@ func (w *jobWatch) named(err error) error {
 	return pkg.Errorf("job %s: %w", w.id, err)
 }
 
-// stopped is the error of a context that ended: the job goes on.
+// stopped is the error of a context that ended: the job continues.
 func (w *jobWatch) stopped(err error) error {
 	return pkg.Errorf("%w: %w (job %s continues in the cloud; its id can be used to follow it later)", ErrStoppedWaiting, err, w.id)
 }
