@@ -318,3 +318,29 @@ func TestPlanComputesMinDisk(t *testing.T) {
 		require.Equal(t, tt.want, plan.MinDisk)
 	}
 }
+
+// An os_version that was left out is derived from the guest, and the image is
+// requested with it. A value that contradicts the guest is a warning.
+func TestOSVersionOfTheGuest(t *testing.T) {
+	t.Parallel()
+	srv := imstest.NewServer(t)
+	img := demo(srv.Bucket())
+	img.OSVersion = ""
+	res, err := cloudClient(t, srv, quickimport.WithStateDir(t.TempDir())).Import(t.Context(), quickimport.File(realDisk), img)
+	require.NoError(t, err)
+	require.NotEmpty(t, res.OSVersion)
+	require.Contains(t, srv.OSVersions(""), res.OSVersion)
+	require.Equal(t, res.OSVersion, srv.Images()[0].OSVersion)
+
+	img = demo(srv.Bucket())
+	img.Name, img.OSVersion = "demo 2", "CentOS 7.9 64bit"
+	plan, err := cloudClient(t, srv).Plan(t.Context(), quickimport.File(realDisk), img)
+	require.NoError(t, err)
+	require.Contains(t, warningTexts(plan.Warnings), "os-version")
+
+	img.OSVersion = ""
+	_, err = cloudClient(t, srv, quickimport.WithGuestCheck(quickimport.GuestOff)).Plan(t.Context(), quickimport.File(realDisk), img)
+	problems := wholeProblems(t, err)
+	require.Equal(t, []string{"os_version"}, fieldsOf(problems))
+	require.Equal(t, quickimport.ReasonRequired, problems[0].Reason)
+}
