@@ -21,6 +21,27 @@ type bucketFlags struct {
 	keyFlags
 	transferFlags
 	endpoint, region string
+	elsewhere        bool // not at the endpoint of the environment
+}
+
+// Keys of a source in a bucket of another account.
+const (
+	sourceKeyEnv    = "FASTIMAGE_SOURCE_AK"
+	sourceSecretEnv = "FASTIMAGE_SOURCE_SK"
+	sourceTokenEnv  = "FASTIMAGE_SOURCE_SECURITY_TOKEN"
+)
+
+// ofSource returns the flags for the bucket that a source is in: another region,
+// service or account than the target's is possible.
+func (f *bucketFlags) ofSource(src *sourceFlags) *bucketFlags {
+	of := *f
+	if src.region != "" || src.endpoint != "" {
+		of.region, of.endpoint, of.elsewhere = cmp.Or(src.region, f.region), src.endpoint, true
+	}
+	if ak := f.getenv(sourceKeyEnv); ak != "" {
+		of.ak, of.sk, of.securityToken = ak, f.getenv(sourceSecretEnv), f.getenv(sourceTokenEnv)
+	}
+	return &of
 }
 
 // transferFlags say how to deal with a network and a store that have their ways.
@@ -99,7 +120,11 @@ func (f *bucketFlags) client() (*uploader.Client, error) {
 		return uploader.Credentials{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SecurityToken: c.SecurityToken}, err
 	})}
 	opts = append(opts, f.transferFlags.options(f.getenv)...)
-	if e := cmp.Or(f.endpoint, f.getenv("FASTIMAGE_OBS_ENDPOINT")); e != "" {
+	e := f.endpoint
+	if e == "" && !f.elsewhere {
+		e = f.getenv("FASTIMAGE_OBS_ENDPOINT")
+	}
+	if e != "" {
 		opts = append(opts, uploader.WithEndpoint(e))
 	}
 	if r := cmp.Or(f.region, f.getenv("HW_REGION_NAME")); r != "" {

@@ -36,6 +36,8 @@ Environment:
   FASTIMAGE_OBS_ENDPOINT                      --obs-endpoint, --endpoint
   FASTIMAGE_IAM_ENDPOINT                      --iam-endpoint
   FASTIMAGE_PROFILE                           --profile
+  FASTIMAGE_SOURCE_AK, FASTIMAGE_SOURCE_SK,   keys of an obs:// source in another
+  FASTIMAGE_SOURCE_SECURITY_TOKEN             account than the target's
 
 Profiles are in the file fastimage/config.yaml of the directory for
 configuration (~/.config on Linux, ~/Library/Application Support on macOS,

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fastimage/fastimage/quickimport/imstest"
 )
 
 // Every command that reads an image takes URLs.
@@ -48,4 +51,19 @@ func TestURLs(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	ok("upload", empty, object+"empty file")
+}
+
+// A source may be in a bucket of another service and account.
+func TestSourceElsewhere(t *testing.T) {
+	t.Parallel()
+	_, env := testCloud(t)
+	other := imstest.NewServer(t, imstest.WithCredentials("OTHERKEY", "other-secret"), imstest.WithRegion("other-region-1"))
+	content, err := os.ReadFile(disk)
+	require.NoError(t, err)
+	require.NoError(t, other.PutObject(other.Bucket(), "disk.raw", bytes.NewReader(content)))
+	source := "obs://" + other.Bucket() + "/disk.raw"
+	args := []string{"import", "--name", "elsewhere", "--source-endpoint", other.OBSEndpoint(), "--source-region", other.Region(), source}
+	require.NotZero(t, fastimage(t, env, args...).code, "the target's keys are not the source's")
+	r := fastimage(t, append(env, sourceKeyEnv+"=OTHERKEY", sourceSecretEnv+"=other-secret"), args...)
+	require.Zero(t, r.code, r.stderr)
 }

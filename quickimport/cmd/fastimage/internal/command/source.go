@@ -30,6 +30,8 @@ type sourceFlags struct {
 	checksum   string
 	window     int64
 	vhdSize    vhd.SizeSource
+	region     string // of a bucket that an obs:// source is in
+	endpoint   string // of that
 }
 
 func (f *sourceFlags) add(cmd *cobra.Command) {
@@ -41,6 +43,8 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 		choiceFlag(fl, &f.format, "source-format", "", formats, "read the image as "+alternatives(formats)+" instead of detecting the format")
 		fl.StringVar(&f.references, "references", "", "directory that may hold the backing and data files of a QCOW2; their names are relative to it")
 		fl.StringVar(&f.member, "member", "", "which disk of an OVA, if it has several")
+		fl.StringVar(&f.region, "source-region", "", "region of an obs:// source, if it is another one than the target's")
+		fl.StringVar(&f.endpoint, "source-endpoint", "", "URL of the object storage, OBS or S3, that an obs:// source is in")
 		fl.Var(sizeFlag{n: &f.size}, "size", "uncompressed size, such as 40GiB; skips the pass that measures a compressed file")
 		fl.StringVar(&f.checksum, "checksum", "", "checksum of the source as sha256:HEX (sha512, sha1, md5), or the URL of a SHA256SUMS file; a mismatch is an error")
 		fl.StringVar(&f.tempDir, "temp-dir", "", "directory for the temporary file that an image inside of a compressed file may need")
@@ -122,7 +126,7 @@ func (a *app) plainSource(ctx context.Context, name string, flags *sourceFlags, 
 		if err != nil {
 			return nil, err
 		}
-		client, err := bucket.client()
+		client, err := bucket.ofSource(flags).client()
 		if err != nil {
 			return nil, err
 		}
