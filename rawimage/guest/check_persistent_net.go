@@ -7,8 +7,6 @@ import "strings"
 var checkPersistentNet = check{"persistent-net", guideNetRules, isLinux, (*exam).checkPersistentNet}
 
 func (e *exam) checkPersistentNet(f *Finding) error {
-	generator := exists(e.tree, "lib/udev/rules.d/75-persistent-net-generator.rules") ||
-		exists(e.tree, "usr/lib/udev/rules.d/75-persistent-net-generator.rules") || exists(e.tree, "lib/udev/write_net_rules")
 	for _, r := range e.network().rules {
 		fix := "rm /" + strings.TrimSuffix(r.Path, " (initramfs)")
 		if strings.HasSuffix(r.Path, " (initramfs)") {
@@ -17,7 +15,7 @@ func (e *exam) checkPersistentNet(f *Finding) error {
 		switch {
 		case !r.byMAC:
 			continue
-		case generator && r.name == firstCard && !e.network().autoDefault:
+		case e.nameGenerator() && r.name == firstCard && !e.network().autoDefault:
 			f.found(StatusFail, r.Evidence, fix, "%s is kept for the old machine's card: the server's is called eth1 and has no network", r.name)
 		default:
 			f.found(StatusWarn, r.Evidence, fix, "%s is kept for the old machine's card", r.name)

@@ -101,6 +101,10 @@ func TestChecks(t *testing.T) {
 			"usr/lib/udev/rules.d/75-persistent-net-generator.rules": "# generator\n",
 			"etc/udev/rules.d/70-persistent-net.rules":               "SUBSYSTEM==\"net\", ACTION==\"add\", ATTR{address}==\"00:0c:29:11:22:33\", NAME=\"eth0\"\n"}), "etc/udev/rules.d/70-persistent-net.rules", "eth1"},
 
+		{"persistent net rule in the initramfs", "persistent-net", guest.StatusWarn, gt.Debian().With(gt.Tree{"boot/initrd.img-" + gt.Kernel: string(gt.CPIO(gt.VirtioModules(gt.Kernel).With(gt.Tree{
+			"etc/udev/rules.d/70-persistent-net.rules": "SUBSYSTEM==\"net\", ATTR{address}==\"00:0c:29:11:22:33\", NAME=\"eth0\"\n"})))}), "etc/udev/rules.d/70-persistent-net.rules (initramfs)", "eth0"},
+		{"rule that is only a comment", "persistent-net", guest.StatusOK, gt.Debian().With(gt.Tree{"etc/udev/rules.d/70-persistent-net.rules": "# nothing\n"}), "", ""},
+
 		{"static address", "static-address", guest.StatusFail, withoutInit("auto eth0\niface eth0 inet static\n  address 10.1.2.3/24\n  gateway 10.1.2.1\n"), "etc/network/interfaces", "eth0 has a static address"},
 		{"static address in ifcfg", "static-address", guest.StatusFail, withoutInit("#").With(gt.Tree{"etc/sysconfig/network-scripts/ifcfg-ens192": "NAME=ens192\nDEVICE=ens192\nBOOTPROTO=none\nIPADDR=10.1.2.3\nONBOOT=yes\n"}), "etc/sysconfig/network-scripts/ifcfg-ens192", "static address"},
 		{"static address in netplan", "static-address", guest.StatusFail, withoutInit("#").With(gt.Tree{"etc/netplan/01.yaml": "network:\n  version: 2\n  ethernets:\n    eth0:\n      addresses:\n        - 10.1.2.3/24\n"}), "etc/netplan/01.yaml", ""},
@@ -126,6 +130,8 @@ func TestChecks(t *testing.T) {
 		{"a profile of NetworkManager for another card", "dhcp", guest.StatusOK, withoutInit("#").With(networkManager).With(gt.Tree{"etc/NetworkManager/system-connections/a.nmconnection": "[connection]\ntype=ethernet\ninterface-name=ens192\n[ipv4]\nmethod=auto\n"}), "", "whatever card"},
 		{"netplan for any card", "dhcp", guest.StatusOK, withoutInit("#").With(gt.Tree{"etc/netplan/a.yaml": "network:\n  version: 2\n  ethernets:\n    any:\n      match: {name: \"e*\"}\n      dhcp4: true\n"}), "", ""},
 		{"ifcfg of SUSE", "dhcp", guest.StatusOK, withoutInit("#").With(gt.Tree{"etc/sysconfig/network/ifcfg-eth0": "BOOTPROTO='dhcp'\nSTARTMODE='auto'\n"}), "", ""},
+		{"eth0 of SUSE, where it depends on the release", "dhcp", guest.StatusWarn, withoutInit("#").With(gt.Tree{"etc/os-release": "ID=sles\nNAME=SLES\nVERSION_ID=15.4\n", "usr/lib/udev/rules.d/80-net-setup-link.rules": "x",
+			"etc/sysconfig/network/ifcfg-eth0": "BOOTPROTO='dhcp'\nSTARTMODE='auto'\n"}).With(grub("root=UUID=" + gt.RootUUID)), "etc/sysconfig/network/ifcfg-eth0", ""},
 		{"ifcfg that is not brought up", "dhcp", guest.StatusFail, withoutInit("#").With(gt.Tree{"etc/sysconfig/network-scripts/ifcfg-eth0": "DEVICE=eth0\nBOOTPROTO=dhcp\nONBOOT=no\n"}), "etc/sysconfig/network-scripts/ifcfg-eth0", "not brought up"},
 		{"a name from a .link file for another card", "dhcp", guest.StatusFail, withoutInit("#").With(gt.Tree{"etc/systemd/network/a.link": "[Match]\nMACAddress=00:0c:29:11:22:33\n[Link]\nName=lan0\n", "etc/systemd/network/a.network": "[Match]\nName=lan0\n[Network]\nDHCP=yes\n",
 			"etc/systemd/system/multi-user.target.wants/systemd-networkd.service": "x"}), "etc/systemd/network/a.network", "lan0"},

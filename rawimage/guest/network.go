@@ -15,6 +15,7 @@ type network struct {
 	cloudInit   bool // cloud-init writes the configuration of each new server
 	autoDefault bool // NetworkManager asks for an address on whatever it has no profile for
 	predictable bool // cards are named by where they are, not eth0
+	suse        bool // which of the two it is depends on the release
 	pinned      map[string]bool
 	rules       []netRule
 	dhcpClient  bool // there is a program that ifupdown can ask for an address
@@ -47,6 +48,7 @@ func (e *exam) network() *network {
 		e.nets = n
 		n.cloudInit = e.cloudInitNetwork()
 		n.predictable = e.predictableNames()
+		n.suse = strings.HasPrefix(e.report.OS.ID, "sle") || strings.HasPrefix(e.report.OS.ID, "opensuse")
 		n.dhcpClient = slices.ContainsFunc([]string{"dhclient", "dhcpcd", "udhcpc", "pump", "dhclient-script"}, e.hasProgram)
 		n.rules = e.netRules()
 		for _, r := range n.rules {
@@ -130,7 +132,7 @@ func (n *network) matches(name string) nameMatch {
 	switch {
 	case !n.predictable && name == firstCard:
 		return surely
-	case n.predictable && placeName.MatchString(name):
+	case n.predictable && placeName.MatchString(name), n.predictable && n.suse && name == firstCard:
 		return maybe
 	}
 	return never
@@ -188,7 +190,7 @@ func (e *exam) predictableNames() bool {
 	if e.entry != nil {
 		options = e.entry.Options
 	}
-	if slices.Contains(strings.Fields(options), "net.ifnames=0") {
+	if slices.Contains(strings.Fields(options), "net.ifnames=0") || e.nameGenerator() {
 		return false
 	}
 	for _, rule := range []string{"80-net-setup-link.rules", "80-net-name-slot.rules"} {
@@ -200,6 +202,13 @@ func (e *exam) predictableNames() bool {
 		}
 	}
 	return false
+}
+
+// nameGenerator reports whether udev writes a rule for each new card, which keeps
+// the name that the kernel gave it, as it did before cards were named by place.
+func (e *exam) nameGenerator() bool {
+	const rules = "udev/rules.d/75-persistent-net-generator.rules"
+	return exists(e.tree, "lib/"+rules) || exists(e.tree, "usr/lib/"+rules) || exists(e.tree, "lib/udev/write_net_rules")
 }
 
 // masked reports whether a file is empty or a link to /dev/null.
