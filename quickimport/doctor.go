@@ -29,7 +29,7 @@ const (
 
 // Check is one line of a [DoctorReport].
 type Check struct {
-	Name        string  `json:"name"`        // what was tried, in a few words
+	Name        string  `json:"name"`        // what was tested, in a few words
 	Finding     Finding `json:"finding"`     // how it ended
 	Detail      string  `json:"detail"`      // what was found
 	Consequence string  `json:"consequence"` // what follows from it, "" if nothing does or Err says it
@@ -38,7 +38,7 @@ type Check struct {
 
 // DoctorReport is what [Client.Doctor] found.
 type DoctorReport struct {
-	Bucket string  `json:"bucket"` // that was tried out
+	Bucket string  `json:"bucket"` // that was tested
 	Prefix string  `json:"prefix"` // of the objects that were made and removed again
 	Checks []Check `json:"checks"` // in the order in which they were made
 }
@@ -69,7 +69,7 @@ type doctor struct {
 // least size of a part, one of random bytes and one of zeros, and a short one.
 const doctorData = 2*uploader.MinPartSize + 1<<20
 
-// Doctor tries out, in a scratch prefix of a real bucket, what the documents
+// Doctor tests, in a scratch prefix of a real bucket, what the documents
 // leave open and what depends on the installation, and says what follows from
 // each finding. [WithTrialImport] has it make and remove a small image as well.
 // It removes everything that it has made; an error is only what kept it from
@@ -115,7 +115,7 @@ func (d *doctor) run(ctx context.Context, tryImport bool) error {
 		d.checkCopy(ctx)
 		d.checkMultipart(ctx)
 		if ranges := d.checkRanges(ctx); tryImport && !ranges && d.opt.verify && d.opt.format == FormatZVHD2 {
-			d.add("import", FindingFailed, "not tried, since it could not be read back", "switch the verification of uploads off")
+			d.add("import", FindingFailed, "not tried, since it could not be read back", "without the verification of uploads it would work")
 		} else if tryImport && ctx.Err() == nil {
 			d.checkImport(ctx)
 		}
@@ -167,7 +167,7 @@ func (d *doctor) checkServices(ctx context.Context) {
 	}
 	switch q, err := d.ImageQuota(ctx); {
 	case err != nil:
-		d.add("quota", FindingUnknown, pkgerr.Text(err), "a quota that is used up is found by the create call only")
+		d.add("quota", FindingUnknown, pkgerr.Text(err), "an exhausted quota is reported only by the create call")
 	case q.Limit >= 0 && q.Used >= q.Limit:
 		d.add("quota", FindingFailed, fmt.Sprintf("%d of %d images", q.Used, q.Limit), "remove images, or ask for a larger quota")
 	default:
@@ -200,11 +200,11 @@ func (d *doctor) checkBucket(ctx context.Context) bool {
 	}
 	switch {
 	case region == "" && err != nil:
-		d.add("region", FindingUnknown, pkgerr.Text(err), "a bucket in another region is found by the create call only")
+		d.add("region", FindingUnknown, pkgerr.Text(err), "a bucket in another region is reported only by the create call")
 	case region != "" && region != d.o.region:
 		d.add("region", FindingFailed, fmt.Sprintf("the bucket is in %s, the image service in %s", region, d.o.region), "use a bucket in the region of the image service")
 	case region == "":
-		d.add("region", FindingUnknown, "the service does not tell", "a bucket in another region is found by the create call only")
+		d.add("region", FindingUnknown, "the service does not say", "a bucket in another region is reported only by the create call")
 	default:
 		d.ok("region", region)
 	}
@@ -217,7 +217,7 @@ func (d *doctor) class(name, class string) {
 	case standardClass:
 		d.ok(name, class)
 	case "":
-		d.ok(name, "not told, which means STANDARD")
+		d.ok(name, "not reported, which means STANDARD")
 	default:
 		d.add(name, FindingFailed, class, "fast image creation takes STANDARD only")
 	}
@@ -232,10 +232,10 @@ func (d *doctor) checkPut(ctx context.Context) bool {
 		d.fails("put", err)
 		return false
 	}
-	d.ok("put", "an object with Content-MD5 is taken")
+	d.ok("put", "an object with Content-MD5 is accepted")
 	if d.encrypted = info.Encrypted; d.encrypted {
-		d.add("default encryption", FindingWarning, "on", "checksums of parts and objects cannot be compared after the upload; Content-MD5 still protects the way there")
-		d.add("etag", FindingWarning, info.ETag+" is no MD5", "as above")
+		d.add("default encryption", FindingWarning, "on", "checksums of parts and objects cannot be compared after the upload; Content-MD5 still protects them in transit")
+		d.add("etag", FindingWarning, info.ETag+" is not an MD5", "as above")
 	} else {
 		d.ok("default encryption", "off, or not visible")
 		d.ok("etag", fmt.Sprintf("%s, the MD5 of the content", info.ETag))
@@ -257,7 +257,7 @@ func (d *doctor) checkDigest(ctx context.Context) {
 	case errors.As(err, &answer) && answer.StatusCode != 0 && errors.Is(err, uploader.ErrBadDigest):
 		d.ok(name, fmt.Sprintf("refused (HTTP %d %s)", answer.StatusCode, answer.Code))
 	case err == nil || errors.Is(err, uploader.ErrBadDigest):
-		d.add(name, FindingWarning, "taken", "damage on the way is only found by comparing ETags, which every upload does where the bucket does not encrypt")
+		d.add(name, FindingWarning, "accepted", "corruption in transit is found only by comparing ETags, which every upload does unless the bucket encrypts")
 	default:
 		d.inconclusive(name, err)
 	}
