@@ -32,12 +32,19 @@ func (e *exam) checkDHCP(f *Finding) error {
 		f.ok("cloud-init configures the network of each server")
 		return nil
 	}
+	e.noDHCP(f)
+	return nil
+}
+
+// noDHCP says why nothing asks for an address.
+func (e *exam) noDHCP(f *Finding) {
+	n := e.network()
 	for _, i := range n.ifaces {
 		switch {
 		case !i.dhcp:
 		case len(i.matchMAC) > 0:
 			f.found(StatusNote, i.where, "", "the configuration is for one MAC address: see pinned-mac")
-			return nil
+			return
 		case !i.up:
 			f.found(StatusFail, i.where, "bring it up at boot", "%s takes its address by DHCP, but is not brought up at boot: no network in the cloud", i.name)
 		case i.client && !n.dhcpClient:
@@ -49,12 +56,11 @@ func (e *exam) checkDHCP(f *Finding) error {
 	}
 	if f.Status == StatusOK && e.hasStatic() {
 		f.found(StatusNote, Evidence{}, "", "static addresses only: see static-address")
-		return nil
+		return
 	}
 	if f.Status == StatusOK {
 		f.found(StatusFail, Evidence{}, e.dhcpFix(), "nothing configures a network card: no network in the cloud")
 	}
-	return nil
 }
 
 func (e *exam) hasStatic() bool {

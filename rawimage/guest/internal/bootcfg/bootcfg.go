@@ -190,27 +190,12 @@ func extlinux(t *vfs.Tree, name string) *Config {
 			}
 			continue
 		}
-		e := &c.Entries[len(c.Entries)-1]
 		switch key {
 		case "default", "ontimeout":
 			c.Wanted = rest
-		case "kernel", "linux":
-			e.Kernel = rest
-		case "initrd":
-			e.Initrd = strings.FieldsFunc(rest, func(r rune) bool { return r == ',' || r == ' ' })
-		case "append":
-			e.Options, e.Line = rest, i+1
-			for _, f := range strings.Fields(rest) {
-				if v, ok := strings.CutPrefix(f, "initrd="); ok && len(e.Initrd) == 0 {
-					e.Initrd = strings.Split(v, ",")
-				}
-			}
-		case "menu":
-			switch sub, rest := word(rest); strings.ToLower(sub) {
-			case "default":
+		default:
+			if c.Entries[len(c.Entries)-1].extlinux(key, rest, i+1) {
 				menuDefault = len(c.Entries) - 1
-			case "label":
-				e.Title = rest
 			}
 		}
 	}
@@ -228,6 +213,32 @@ func extlinux(t *vfs.Tree, name string) *Config {
 		}
 	}
 	return c
+}
+
+// extlinux takes a setting of an entry, and reports whether it makes the entry the
+// default.
+func (e *Entry) extlinux(key, rest string, line int) bool {
+	switch key {
+	case "kernel", "linux":
+		e.Kernel = rest
+	case "initrd":
+		e.Initrd = strings.FieldsFunc(rest, func(r rune) bool { return r == ',' || r == ' ' })
+	case "append":
+		e.Options, e.Line = rest, line
+		for _, f := range strings.Fields(rest) {
+			if v, ok := strings.CutPrefix(f, "initrd="); ok && len(e.Initrd) == 0 {
+				e.Initrd = strings.Split(v, ",")
+			}
+		}
+	case "menu":
+		switch sub, rest := word(rest); strings.ToLower(sub) {
+		case "default":
+			return true
+		case "label":
+			e.Title = rest
+		}
+	}
+	return false
 }
 
 // relative makes a path relative to a configuration's directory absolute.
