@@ -130,6 +130,7 @@ func (im *importer) checkDisk(v *validation) {
 			im.warn(WarnPartitions, "the partition table: %s", p)
 		}
 	}
+	im.checkRecognized(v)
 	if im.img.Type == TypeData {
 		return
 	}
@@ -143,6 +144,23 @@ func (im *importer) checkDisk(v *validation) {
 		im.warn(WarnWindows, `the service's documentation says: "Huawei Cloud has stopped providing Windows images. This API will no longer be used to quickly import Windows images"; other clouds accept them`)
 	}
 	im.checkGuest(v)
+}
+
+// checkRecognized refuses a RAW system disk on which there is nothing that makes
+// one: it is a file of some other kind that nothing recognized. It is a warning for
+// a data disk, and if the caller insists.
+func (im *importer) checkRecognized(v *validation) {
+	if im.info == nil || im.infoErr != nil || im.info.Recognized() {
+		return
+	}
+	const text = "there is no partition table, no boot code and no file system on the disk"
+	given := im.src.Disk != nil && im.src.Disk.FormatGiven()
+	other := im.src.Disk != nil && im.src.Disk.Format() != rawimage.FormatRaw
+	if im.img.Type == TypeData || im.opt.force || given || other || im.src.Container != nil {
+		im.warn(WarnPartitions, text)
+		return
+	}
+	v.problems = append(v.problems, Problem{Field: "file", Reason: ReasonMismatch, Value: im.src.Name(), Rule: text, Err: ErrMismatch})
 }
 
 // checkHardware compares the requested firmware and architecture with the disk.

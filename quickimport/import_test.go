@@ -263,10 +263,14 @@ func TestImportCancelled(t *testing.T) {
 	nothingLeft(t, srv)
 }
 
-// noise is what does not compress.
+// noise is a disk that starts like one for a BIOS, and does not compress.
 func noise(n int) []byte {
 	data := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(data) // never fails
+	if n >= 512 {
+		clear(data[446:510])
+		copy(data[510:], "\x55\xaa")
+	}
 	return data
 }
 

@@ -142,7 +142,7 @@ func TestPreflightThatCannotCheckEverything(t *testing.T) {
 // A plan says what an import does: the bounds hold, and nothing is left behind.
 func TestPlanHoldsForTheImport(t *testing.T) {
 	holes := filepath.Join(t.TempDir(), "holes.raw")
-	require.NoError(t, os.WriteFile(holes, bytes.Repeat([]byte("data"), 1<<19), 0o600))
+	require.NoError(t, os.WriteFile(holes, append(noise(512), bytes.Repeat([]byte("data"), 1<<19)...), 0o600))
 	require.NoError(t, os.Truncate(holes, 100<<20))
 	for _, format := range []quickimport.Format{quickimport.FormatZVHD2, quickimport.FormatRaw} {
 		for name, file := range map[string]string{"real": realDisk, "holes": holes} {
@@ -310,6 +310,7 @@ func TestPlanComputesMinDisk(t *testing.T) {
 		{2 << 30, func(m *quickimport.Image) { m.MinDisk = 2 }, 2}, // less than a default would be, and allowed
 		{1 << 40, func(m *quickimport.Image) {}, 1024},
 	} {
+		require.NoError(t, os.WriteFile(sparse, noise(512), 0o600))
 		require.NoError(t, os.Truncate(sparse, tt.size))
 		img := demo(srv.Bucket())
 		tt.edit(&img)

@@ -1,6 +1,7 @@
 package quickimport_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"maps"
@@ -136,7 +137,7 @@ func post(t *testing.T, srv *imstest.Server, body fields) (int, string) {
 func ruleCloud(t *testing.T) *imstest.Server {
 	t.Helper()
 	srv := imstest.NewServer(t)
-	require.NoError(t, srv.PutObject("images", "disk.raw", strings.NewReader(strings.Repeat("\x01", 1024))))
+	require.NoError(t, srv.PutObject("images", "disk.raw", bytes.NewReader(noise(1024))))
 	require.NoError(t, srv.PutObject("images", "disk.mf", strings.NewReader("m")))
 	return srv
 }

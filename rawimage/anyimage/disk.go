@@ -19,6 +19,7 @@ import (
 type Disk struct {
 	name   string
 	format rawimage.Format
+	given  bool            // format is that of WithFormat
 	disk   *rawimage.Image // the disk in the image
 	file   *rawimage.Image // the file as it is; the same for a RAW image
 	under  []io.Closer     // the format's readers that have files open
@@ -100,7 +101,7 @@ func New(ra io.ReaderAt, size int64, opts ...Option) (*Disk, error) {
 }
 
 func open(file *rawimage.Image, name string, o *options) (*Disk, error) {
-	d := &Disk{file: file, name: name, format: o.format}
+	d := &Disk{file: file, name: name, format: o.format, given: o.format != ""}
 	if d.format == "" {
 		var err error
 		if d.format, err = rawimage.Detect(file, file.Size()); err != nil {
@@ -143,6 +144,9 @@ func (d *Disk) Name() string { return d.name }
 
 // Format returns the format of the image.
 func (d *Disk) Format() rawimage.Format { return d.format }
+
+// FormatGiven reports whether WithFormat said the format, rather than the content.
+func (d *Disk) FormatGiven() bool { return d.given }
 
 // Size returns the size of the disk in bytes.
 func (d *Disk) Size() int64 { return d.disk.Size() }

@@ -118,6 +118,8 @@ func TestTerminalResized(t *testing.T) {
 		_, err := f.WriteAt([]byte(hex.EncodeToString(half)), i<<22)
 		require.NoError(t, err)
 	}
+	_, err = f.WriteAt(append(make([]byte, 64), 0x55, 0xaa), 446) // boot code, by the look of it
+	require.NoError(t, err)
 	require.NoError(t, f.Close())
 	args := append(demo, "--level", "best", "--workers", "1", name)
 	first, rest := onTerminal(t, command(t, []string{"TERM=xterm"}, args...), 80, 60)
