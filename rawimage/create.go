@@ -2,7 +2,6 @@ package rawimage
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"sync"
@@ -49,7 +48,7 @@ type Writer struct {
 // *OpenError.
 func Create(name string, size int64) (*Writer, error) {
 	if size <= 0 || size > MaxCreateSize {
-		return nil, &OpenError{Name: name, Err: fmt.Errorf("%w: size %d is not in 1..%d", fs.ErrInvalid, size, int64(MaxCreateSize))}
+		return nil, &OpenError{Name: name, Err: pkg.Errorf("%w: size %d is not in 1..%d", fs.ErrInvalid, size, int64(MaxCreateSize))}
 	}
 	if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
 		return nil, &OpenError{Name: name, Err: ErrNotImage}

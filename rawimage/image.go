@@ -2,7 +2,6 @@ package rawimage
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -102,7 +101,7 @@ func New(ra io.ReaderAt, size int64, opts ...Option) (*Image, error) {
 		return nil, err
 	}
 	if ra == nil || size < 0 {
-		return nil, &OpenError{Name: o.name, Err: fmt.Errorf("%w: size %d", fs.ErrInvalid, size)}
+		return nil, &OpenError{Name: o.name, Err: pkg.Errorf("%w: size %d", fs.ErrInvalid, size)}
 	}
 	im := &Image{name: o.name, ra: ra, size: size}
 	if err := im.admit(o); err != nil {

@@ -2,7 +2,6 @@ package uploader
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -158,21 +157,21 @@ func (o *clientOptions) pathStyle() bool {
 // check completes the options and finds contradictions.
 func (o *clientOptions) check() error {
 	if o.credentials == nil {
-		return fmt.Errorf("%w: no credentials: use WithCredentials", ErrConfig)
+		return pkg.Errorf("%w: no credentials: use WithCredentials", ErrConfig)
 	}
 	if o.endpoint == nil {
 		if o.region == "" {
-			return fmt.Errorf("%w: neither endpoint nor region is set", ErrConfig)
+			return pkg.Errorf("%w: neither endpoint nor region is set", ErrConfig)
 		}
 		o.endpoint = &url.URL{Scheme: "https", Host: "obs." + o.region + ".myhuaweicloud.com"}
 	}
 	if o.region == "" {
 		if o.region = regionOf(o.endpoint.Hostname()); o.region == "" {
-			return fmt.Errorf("%w: no region: use WithRegion", ErrConfig)
+			return pkg.Errorf("%w: no region: use WithRegion", ErrConfig)
 		}
 	}
 	if o.transport != nil && o.roots != nil {
-		return fmt.Errorf("%w: WithTransport excludes WithRootCAs", ErrConfig)
+		return pkg.Errorf("%w: WithTransport excludes WithRootCAs", ErrConfig)
 	}
 	if o.transport == nil {
 		o.transport = cloud.NewTransport(cloud.TransportConfig{RootCAs: o.roots})

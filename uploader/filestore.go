@@ -33,7 +33,7 @@ func NewFileStore(dir string) (*FileStore, error) {
 
 func (f *FileStore) path(name, ext string) (string, error) {
 	if name == "" || strings.Trim(name, "0123456789abcdef") != "" {
-		return "", fmt.Errorf("%w: state name %q", ErrConfig, name)
+		return "", pkg.Errorf("%w: state name %q", ErrConfig, name)
 	}
 	return filepath.Join(f.dir, name+ext), nil
 }
@@ -104,7 +104,7 @@ func (f *FileStore) lockError(file *os.File, path string, err error) error {
 		_ = json.Unmarshal(data, &h) // it may not be written yet
 		return &LockedError{PID: h.PID, Host: cloud.Clip(h.Host), Since: h.Since, File: path}
 	case locksMissing(err):
-		return fmt.Errorf("%w: %s; use a state directory on another one", ErrNoLocks, f.dir)
+		return pkg.Errorf("%w: %s; use a state directory on another one", ErrNoLocks, f.dir)
 	}
 	return pkg.Errorf("state lock: %w", err)
 }

@@ -32,7 +32,7 @@ func (c *Client) OpenObject(ctx context.Context, bucket, key string) (*Object, e
 		return nil, err
 	}
 	if key == "" {
-		return nil, fmt.Errorf("%w: empty key", ErrInvalidName)
+		return nil, pkg.Errorf("%w: empty key", ErrInvalidName)
 	}
 	info, err := c.HeadObject(ctx, bucket, key)
 	if err != nil {

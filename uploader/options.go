@@ -3,7 +3,6 @@ package uploader
 import (
 	"context"
 	"crypto/x509"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -44,7 +43,7 @@ func WithEndpoint(endpoint string) ClientOption {
 		u, err := url.Parse(endpoint)
 		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") ||
 			strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-			return fmt.Errorf("%w: endpoint must be http(s)://host[:port]", ErrConfig)
+			return pkg.Errorf("%w: endpoint must be http(s)://host[:port]", ErrConfig)
 		}
 		o.endpoint = &url.URL{Scheme: u.Scheme, Host: u.Host}
 		return nil
@@ -56,7 +55,7 @@ func WithEndpoint(endpoint string) ClientOption {
 func WithRegion(region string) ClientOption {
 	return func(o *clientOptions) error {
 		if region == "" || strings.ContainsAny(region, " /\r\n") {
-			return fmt.Errorf("%w: region %q", ErrConfig, region)
+			return pkg.Errorf("%w: region %q", ErrConfig, region)
 		}
 		o.region = region
 		return nil
@@ -67,7 +66,7 @@ func WithRegion(region string) ClientOption {
 func WithCredentials(f CredentialsFunc) ClientOption {
 	return func(o *clientOptions) error {
 		if f == nil {
-			return fmt.Errorf("%w: no credentials function", ErrConfig)
+			return pkg.Errorf("%w: no credentials function", ErrConfig)
 		}
 		o.credentials = f
 		return nil
@@ -131,7 +130,7 @@ func WithUnsignedPayload(on bool) ClientOption {
 func WithStallTimeout(d time.Duration) ClientOption {
 	return func(o *clientOptions) error {
 		if d < 10*time.Millisecond || d > time.Hour {
-			return fmt.Errorf("%w: stall timeout %v", ErrConfig, d)
+			return pkg.Errorf("%w: stall timeout %v", ErrConfig, d)
 		}
 		o.stall = d
 		return nil
@@ -144,7 +143,7 @@ func WithStallTimeout(d time.Duration) ClientOption {
 func WithRetryTime(d time.Duration) ClientOption {
 	return func(o *clientOptions) error {
 		if d < 0 || d > 24*time.Hour {
-			return fmt.Errorf("%w: retry time %v", ErrConfig, d)
+			return pkg.Errorf("%w: retry time %v", ErrConfig, d)
 		}
 		o.retry.Budget = max(d, 1) // 0 is the default
 		return nil
@@ -157,7 +156,7 @@ func WithRetryTime(d time.Duration) ClientOption {
 func WithRetries(attempts int, first, longest time.Duration) ClientOption {
 	return func(o *clientOptions) error {
 		if attempts < 0 || attempts > 100 || first < time.Millisecond || longest < first || longest > 10*time.Minute {
-			return fmt.Errorf("%w: %d attempts, pauses %v to %v", ErrConfig, attempts, first, longest)
+			return pkg.Errorf("%w: %d attempts, pauses %v to %v", ErrConfig, attempts, first, longest)
 		}
 		o.retry.Attempts, o.retry.Min, o.retry.Max = attempts, first, longest
 		return nil
@@ -168,7 +167,7 @@ func WithRetries(attempts int, first, longest time.Duration) ClientOption {
 func WithUserAgent(s string) ClientOption {
 	return func(o *clientOptions) error {
 		if strings.ContainsAny(s, "\r\n") {
-			return fmt.Errorf("%w: line break in the user agent", ErrConfig)
+			return pkg.Errorf("%w: line break in the user agent", ErrConfig)
 		}
 		o.userAgent = s
 		return nil
@@ -205,7 +204,7 @@ type Limits = cloud.Limits
 func NewLimiter(l Limits) (*Limiter, error) {
 	x, err := cloud.NewLimiter(l)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, pkg.Errorf("%w: %w", ErrConfig, err)
 	}
 	return x, nil
 }
@@ -239,7 +238,7 @@ func (o options) with(opts []Option) (options, error) {
 func WithConcurrency(n int) Option {
 	return func(o *options) error {
 		if n < 1 || n > 64 {
-			return fmt.Errorf("%w: concurrency %d", ErrConfig, n)
+			return pkg.Errorf("%w: concurrency %d", ErrConfig, n)
 		}
 		o.concurrency = n
 		return nil
@@ -252,7 +251,7 @@ func WithConcurrency(n int) Option {
 func WithPartSize(n int64) Option {
 	return func(o *options) error {
 		if n != 0 && (n < o.leastPart || n > MaxPartSize) {
-			return fmt.Errorf("%w: %d, want %d to %d", ErrPartSize, n, o.leastPart, int64(MaxPartSize))
+			return pkg.Errorf("%w: %d, want %d to %d", ErrPartSize, n, o.leastPart, int64(MaxPartSize))
 		}
 		o.partSize = n
 		return nil
@@ -273,7 +272,7 @@ func WithProgress(f func(Progress)) Option {
 func WithRateLimit(bytesPerSecond int64) Option {
 	return func(o *options) error {
 		if bytesPerSecond != 0 && bytesPerSecond < 1024 {
-			return fmt.Errorf("%w: rate limit %d bytes per second", ErrConfig, bytesPerSecond)
+			return pkg.Errorf("%w: rate limit %d bytes per second", ErrConfig, bytesPerSecond)
 		}
 		o.rate = bytesPerSecond
 		return nil
@@ -329,7 +328,7 @@ const (
 func WithFailureMode(m FailureMode) Option {
 	return func(o *options) error {
 		if m < FailAuto || m > FailKeep {
-			return fmt.Errorf("%w: failure mode %d", ErrConfig, m)
+			return pkg.Errorf("%w: failure mode %d", ErrConfig, m)
 		}
 		o.failure = m
 		return nil

@@ -1,7 +1,6 @@
 package uploader
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -30,17 +29,17 @@ func PartSizeFor(maxSize int64) int64 {
 // partSize checks size and part size before anything is sent.
 func (o *options) partSizeFor(maxSize int64) (int64, error) {
 	if maxSize < 0 {
-		return 0, fmt.Errorf("%w: negative size %d", ErrConfig, maxSize)
+		return 0, pkg.Errorf("%w: negative size %d", ErrConfig, maxSize)
 	}
 	if maxSize > MaxObjectSize {
-		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, maxSize, int64(MaxObjectSize))
+		return 0, pkg.Errorf("%w: %d bytes, at most %d", ErrTooLarge, maxSize, int64(MaxObjectSize))
 	}
 	least := PartSizeFor(maxSize)
 	if o.partSize == 0 {
 		return least, nil
 	}
 	if (maxSize+o.partSize-1)/o.partSize > MaxParts {
-		return 0, fmt.Errorf("%w: %d needs more than %d parts for %d bytes, use at least %d",
+		return 0, pkg.Errorf("%w: %d needs more than %d parts for %d bytes, use at least %d",
 			ErrPartSize, o.partSize, MaxParts, maxSize, least)
 	}
 	return o.partSize, nil
@@ -54,17 +53,17 @@ func CheckName(bucket, key string) error {
 	}
 	switch {
 	case key == "":
-		return fmt.Errorf("%w: empty key", ErrInvalidName)
+		return pkg.Errorf("%w: empty key", ErrInvalidName)
 	case len(key) > maxKeyBytes:
-		return fmt.Errorf("%w: key of %d bytes, at most %d", ErrInvalidName, len(key), maxKeyBytes)
+		return pkg.Errorf("%w: key of %d bytes, at most %d", ErrInvalidName, len(key), maxKeyBytes)
 	case !utf8.ValidString(key):
-		return fmt.Errorf("%w: key is not UTF-8", ErrInvalidName)
+		return pkg.Errorf("%w: key is not UTF-8", ErrInvalidName)
 	case strings.ContainsFunc(key, unicode.IsControl):
-		return fmt.Errorf("%w: control character in key %q", ErrInvalidName, key)
+		return pkg.Errorf("%w: control character in key %q", ErrInvalidName, key)
 	}
 	for _, seg := range strings.Split(key, "/") {
 		if seg == "." || seg == ".." {
-			return fmt.Errorf("%w: segment %q in key %q", ErrInvalidName, seg, key)
+			return pkg.Errorf("%w: segment %q in key %q", ErrInvalidName, seg, key)
 		}
 	}
 	return nil
@@ -76,7 +75,7 @@ func checkBucket(bucket string) error {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.')
 	}
 	if !ok || strings.Trim(bucket, "-.") != bucket {
-		return fmt.Errorf("%w: bucket %q", ErrInvalidName, bucket)
+		return pkg.Errorf("%w: bucket %q", ErrInvalidName, bucket)
 	}
 	return nil
 }

@@ -136,4 +136,4 @@ func (s *session) keeps() bool {
 	return s.opt.store != nil
 }
 
-func cleanupError(err error) error { return fmt.Errorf("%w: %w", ErrCleanup, err) }
+func cleanupError(err error) error { return pkg.Errorf("%w: %w", ErrCleanup, err) }

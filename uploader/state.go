@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
 )
@@ -74,7 +73,7 @@ func loadState(ctx context.Context, store Store, name string) (st *state, reason
 		return nil, "", pkg.Errorf("loading the state: %w", err)
 	}
 	if st, err = parseState(data); err != nil {
-		return nil, "", fmt.Errorf("%w (%s)", err, name)
+		return nil, "", pkg.Errorf("%w (%s)", err, name)
 	}
 	if st == nil {
 		return nil, "the state is damaged", nil
@@ -93,7 +92,7 @@ func parseState(data []byte) (*state, error) {
 		return nil, nil
 	}
 	if version.Version != stateVersion {
-		return nil, fmt.Errorf("%w: version %d, this program uses version %d; finish the upload with the program that began it, or remove the state",
+		return nil, pkg.Errorf("%w: version %d, this program uses version %d; finish the upload with the program that began it, or remove the state",
 			ErrState, version.Version, stateVersion)
 	}
 	st := new(state)

@@ -21,7 +21,7 @@ type Uploader struct {
 // New returns an uploader for the client. Each upload can override the options.
 func New(c *Client, opts ...Option) (*Uploader, error) {
 	if c == nil {
-		return nil, fmt.Errorf("%w: no client", ErrConfig)
+		return nil, pkg.Errorf("%w: no client", ErrConfig)
 	}
 	opt, err := defaultOptions().with(opts)
 	if err != nil {
@@ -249,7 +249,7 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	r.n += int64(n)
 	if r.n > r.most {
-		return n, fmt.Errorf("%w: the stream exceeds %d bytes", ErrTooLarge, r.most)
+		return n, pkg.Errorf("%w: the stream exceeds %d bytes", ErrTooLarge, r.most)
 	}
 	if err != nil && err != io.EOF && r.ctx.Err() == nil {
 		return n, &sourceError{r.n, err}

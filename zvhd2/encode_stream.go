@@ -2,7 +2,6 @@ package zvhd2
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/fastimage/fastimage/internal/sparse"
@@ -79,7 +78,7 @@ func streamEnds(r io.Reader, size int64) error {
 	case io.EOF:
 		return nil
 	case nil:
-		return fmt.Errorf("%w: it has more than %d bytes", ErrSource, size)
+		return pkg.Errorf("%w: it has more than %d bytes", ErrSource, size)
 	}
 	return pkg.Errorf("read source at offset %d: %w", size, err)
 }

@@ -2,7 +2,6 @@ package zvhd2
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/fastimage/fastimage/internal/sparse"
@@ -36,7 +35,7 @@ func checkDiskSize(size int64) error {
 func (s *source) nextData(off int64) (start, end int64, err error) {
 	start, end, err = sparse.NextData(s.find, off, s.size)
 	if errors.Is(err, sparse.ErrContract) {
-		return 0, 0, fmt.Errorf("%w: %w", ErrSource, err)
+		return 0, 0, pkg.Errorf("%w: %w", ErrSource, err)
 	}
 	if err != nil && err != io.EOF {
 		return 0, 0, pkg.Errorf("find data at offset %d: %w", off, err)

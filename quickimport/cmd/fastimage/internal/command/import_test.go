@@ -139,14 +139,14 @@ type cloud struct {
 }
 
 // serve runs the command and waits until it answers.
-func serve(t *testing.T, dir string) *cloud {
+func serve(t *testing.T, dir string, flags ...string) *cloud {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, ready := io.Pipe()
 	var stderr lockedBuffer
 	ended := make(chan int, 1)
 	go func() {
-		ended <- Run(ctx, Process{Args: []string{"serve", "--dir", dir}, Stdin: strings.NewReader(""), Stdout: ready, Stderr: &stderr, Getenv: environment(t, nil)})
+		ended <- Run(ctx, Process{Args: append([]string{"serve", "--dir", dir}, flags...), Stdin: strings.NewReader(""), Stdout: ready, Stderr: &stderr, Getenv: environment(t, nil)})
 		ready.Close()
 	}()
 	c := &cloud{stop: sync.OnceValue(func() result {
