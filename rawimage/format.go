@@ -7,7 +7,7 @@ import (
 )
 
 // Format is what a file's content says it is. Its text is the usual short name,
-// as qemu-img has it where qemu-img knows the format.
+// as in qemu-img where qemu-img knows the format.
 type Format string
 
 // The formats that DetectFormat tells apart.

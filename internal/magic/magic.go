@@ -1,6 +1,6 @@
 // Package magic tells the format of a file by its content: it has the one table
 // of magic numbers that all packages use. A format is named by its usual short
-// name, as qemu-img has it where qemu-img knows the format.
+// name, as in qemu-img where qemu-img knows the format.
 package magic
 
 import (

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How extents are held against qemu-img map.
+// How extents are compared with qemu-img map.
 const (
 	// Covers: ours have all that qemu-img has for data.
 	MapCovers = iota

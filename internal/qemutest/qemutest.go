@@ -1,4 +1,4 @@
-// Package qemutest holds readers of image formats against qemu-img: disks to
+// Package qemutest compares readers of image formats with qemu-img: it has disks to
 // make images of, a matrix of disks and options, and a comparison of size,
 // content and extents. It is for tests.
 package qemutest
@@ -83,7 +83,7 @@ func IO(t testing.TB, dir, format, image string, commands ...string) {
 	Tool(t, dir, "qemu-io", append(args, image)...)
 }
 
-// VirtualSize is the size of an image's disk as qemu-img has it.
+// VirtualSize is the size of an image's disk according to qemu-img.
 func VirtualSize(t testing.TB, dir, format, image string) int64 {
 	t.Helper()
 	var info struct {

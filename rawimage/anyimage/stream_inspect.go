@@ -9,7 +9,7 @@ import (
 )
 
 // inspected is how much of a stream's start Inspect looks at: all that tells a
-// disk that was cut short, and most of what tells its firmware.
+// truncated disk, and most of what tells its firmware.
 const inspected = 1 << 20
 
 // Inspect is [Disk.Inspect] for the first MiB of the disk, the rest taken for
@@ -40,7 +40,7 @@ type startOnly struct {
 	size  int64
 }
 
-// ReadAt reads zeros behind the start.
+// ReadAt reads zeros after the start.
 func (d startOnly) ReadAt(p []byte, off int64) (int, error) {
 	if off >= d.size {
 		return 0, io.EOF

@@ -18,7 +18,7 @@ type Table string
 const (
 	TableNone Table = "none" // no table: empty, or one file system from end to end
 	TableMBR  Table = "mbr"  // with logical partitions, if there are any
-	TableGPT  Table = "gpt"  // behind a protective MBR
+	TableGPT  Table = "gpt"  // with a protective MBR
 )
 
 // Firmware is what a disk can be started by, as the cloud names it.

@@ -267,7 +267,7 @@ func (r *Reader) decompress(dst []byte, m mapping) error {
 		buf = new([]byte)
 	}
 	defer r.scratch.Put(buf)
-	// The last sector may be cut short by the end of the file.
+	// The last sector may be incomplete at the end of the file.
 	length = min(length, r.size-off)
 	*buf = slices.Grow((*buf)[:0], int(length))[:length]
 	if err := readFull(r.ra, *buf, off); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/fastimage/fastimage/internal/sparse"
 )
 
-// maxChain bounds the backing files one behind the other.
+// maxChain bounds a chain of backing files.
 const maxChain = 64
 
 // files opens the other files of an image.

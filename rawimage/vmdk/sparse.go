@@ -18,7 +18,7 @@ const (
 	maxTables = 1 << 10 // tables read
 )
 
-// sparseExtent is an extent of grains behind two levels of tables.
+// sparseExtent is an extent of grains, found by two levels of tables.
 type sparseExtent struct {
 	ra       io.ReaderAt
 	fileSize int64
