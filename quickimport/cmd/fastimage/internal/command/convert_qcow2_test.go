@@ -20,7 +20,7 @@ import (
 func TestConvertAnySourceToQCOW2(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	raw, err := filepath.Abs(filepath.Join(root, "testdata", "disk.raw"))
+	raw, err := filepath.Abs("../../../../../testdata/disk.raw")
 	require.NoError(t, err)
 	disk, err := os.ReadFile(raw)
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestConvertAnySourceToQCOW2(t *testing.T) {
 
 func TestConvertToQCOW2Refused(t *testing.T) {
 	t.Parallel()
-	raw := filepath.Join(root, "testdata", "disk.raw")
+	raw := "../../../../../testdata/disk.raw"
 	for _, args := range [][]string{
 		{"convert", "--to", "qcow2", raw, "-"},
 		{"convert", "--compression", "zlib", raw, "x.zvhd2"},
