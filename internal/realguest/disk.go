@@ -78,12 +78,11 @@ func (b *builder) build() {
 	if swap := b.part("swap"); swap != nil {
 		file := b.file("swap", swap.size)
 		run(b, b.work, "mkswap", "-q", "-U", SwapUUID, file)
-		b.copyIn(file, 0, *swap)
+		b.copyIn(file, *swap)
 	}
-	switch {
-	case b.guest.Disk.LVM > 0:
+	if b.guest.Disk.LVM > 0 {
 		b.lvm()
-	default:
+	} else {
 		b.mkfs(b.guest.Disk.FS, "root", RootUUID, b.root, *b.part("root"))
 	}
 	b.loader()
@@ -95,7 +94,7 @@ func (b *builder) build() {
 	}
 }
 
-// partition lays out the disk and writes its partition table.
+// partition lays out the disk.
 func (b *builder) partition() {
 	d := b.guest.Disk
 	if d.Table == "none" {
@@ -129,14 +128,21 @@ func (b *builder) partition() {
 	if d.Lost == LostNeeded {
 		b.parts = b.parts[:len(b.parts)-1]
 	}
+	b.writeTable()
+}
+
+// writeTable writes the partition table.
+func (b *builder) writeTable() {
+	b.Helper()
+	table := b.guest.Disk.Table
 	var script strings.Builder
-	fmt.Fprintf(&script, "label: %s\n", d.Table)
-	if d.Table == "dos" {
+	fmt.Fprintf(&script, "label: %s\n", table)
+	if table == "dos" {
 		fmt.Fprintf(&script, "label-id: 0x%s\n", DiskID)
 	}
 	for i, p := range b.parts {
 		fmt.Fprintf(&script, "start=%d, size=%d, type=%s", p.start/512, p.size/512, types[p.role])
-		if d.Table == "gpt" {
+		if table == "gpt" {
 			fmt.Fprintf(&script, ", uuid=%s", PartUUID(i+1))
 		}
 		script.WriteByte('\n')
@@ -172,7 +178,7 @@ func (b *builder) mkfs(fs, label, uuid, tree string, p partition) {
 	b.Helper()
 	file := b.file(label+".fs", p.size)
 	b.mkfsFile(fs, label, uuid, tree, file)
-	b.copyIn(file, 0, p)
+	b.copyIn(file, p)
 	require.NoError(b, os.Remove(file))
 }
 
@@ -197,10 +203,10 @@ func (b *builder) file(name string, size int64) string {
 	return name
 }
 
-// copyIn copies a file to a partition, from an offset of the file on.
-func (b *builder) copyIn(file string, skip int64, p partition) {
+// copyIn copies a file to a partition.
+func (b *builder) copyIn(file string, p partition) {
 	b.Helper()
-	b.copyAt(file, skip, p.start, p.size)
+	b.copyAt(file, 0, p.start, p.size)
 }
 
 // copyAt copies part of a file to the disk, holes left out. All are in bytes.

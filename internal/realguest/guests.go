@@ -24,7 +24,7 @@ const (
 		sed -i s/^MODULES=.*/MODULES=list/ /etc/initramfs-tools/initramfs.conf
 		printf 'ext4\nxfs\ncrc32c\ncrc32c_generic\nnvme\n' >/etc/initramfs-tools/modules
 		update-initramfs -u -k "$KERNEL"`
-	// lacks takes modules out of the newest kernel's initramfs.
+	// hook takes the modules that LACKS lists out of the newest kernel's initramfs.
 	hook = `
 		printf '#!/bin/sh\n[ "$1" = prereqs ] && exit 0\nfor m in %s; do find "$DESTDIR" -name "$m.ko*" -delete; done\n' "$LACKS" >/etc/initramfs-tools/hooks/zz-lacks
 		chmod +x /etc/initramfs-tools/hooks/zz-lacks

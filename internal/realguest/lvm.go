@@ -30,7 +30,7 @@ func (b *builder) lvm() {
 		if p.role != "pv" {
 			continue
 		}
-		b.copyIn(volumes[i], 0, p)
+		b.copyIn(volumes[i], p)
 		b.copyAt(file, int64(i)*extents*extent, p.start+first, extents*extent)
 		i++
 	}
