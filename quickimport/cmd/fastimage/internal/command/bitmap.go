@@ -33,23 +33,23 @@ func (a *app) bitmapCmd() *cobra.Command {
 	var bucket bucketFlags
 	cmd := &cobra.Command{
 		Use:   "bitmap [flags] IMAGE [OUT.mf]",
-		Short: "write the bitmap (.mf) that a RAW image needs beside it",
-		Long: `Bitmap writes which blocks of the disk in IMAGE hold data, as a .mf file: by
-default beside IMAGE, under its name with the extension .mf. An output of - is
-standard output. IMAGE may be of any format that convert reads; the bitmap is that
-of the RAW disk in it.
+		Short: "write the bitmap file (.mf) of a RAW image",
+		Long: `Bitmap writes a .mf file that records which blocks of the disk in IMAGE hold data,
+by default next to IMAGE, with the same name and the extension .mf. An output of -
+is standard output. IMAGE may have any format that convert reads; the bitmap is
+that of the RAW disk in it.
 
 The layout of .mf files is not documented publicly. What is written is an
 assumption: one bit per 2 MiB of disk, least significant bit first, 1 for data,
-padded to whole segments of 4096 bytes, no header. --layout takes another one in
-the form that the package bitmap documents; the default is
+padded to a multiple of 4096 bytes, no header. --layout selects another one, in the
+text form that the Go package bitmap documents; the default is
 ` + bitmap.DefaultLayout().String() + `
 
 With --json it prints one object: file, layout, assumed (true for the default
 layout), block_size, blocks, data_blocks, data_bytes, size.
 
-'fastimage bitmap infer' finds the layout of a file made by the vendor's tool. An
-image called infer is given as ./infer.`,
+'fastimage bitmap infer' finds the layout of a file that the vendor's tool wrote.
+For an image called infer, write ./infer.`,
 		Example: `  fastimage bitmap testdata/disk.raw disk.mf`,
 		Args:    argCount(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,7 +58,7 @@ image called infer is given as ./infer.`,
 				return err
 			}
 			if asJSON && out == "-" {
-				return usagef("--json and an output of - both want standard output; name a file")
+				return usagef("--json and an output of - both use standard output; give a file name")
 			}
 			layout, err := parseLayout("--layout", layoutText)
 			if err != nil {

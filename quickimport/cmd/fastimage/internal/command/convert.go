@@ -93,7 +93,7 @@ where a container was unpacked, uuid for RAW.`,
 
 func (a *app) convert(ctx context.Context, from, to string, f *convertFlags) error {
 	if f.asJSON && to == "-" {
-		return usagef("--json and an output of - both want standard output; name a file")
+		return usagef("--json and an output of - both use standard output; give a file name")
 	}
 	if _, err := a.checkOutput(to, from, f.force); err != nil {
 		return err

@@ -10,10 +10,10 @@ func (a *app) createCmd() *cobra.Command {
 	var follow followFlags
 	cmd := &cobra.Command{
 		Use:   "create [flags] obs://BUCKET/KEY",
-		Short: "make a private image of an object that is in a bucket already",
-		Long: `Create has the image service import an object that lies in a bucket: ZVHD2, or
-RAW with its bitmap (.mf) beside it. The object's first bytes and its tables are
-looked at first; what is wrong is listed, and the exit status is 3. The image id
+		Short: "create a private image from an object that is already in a bucket",
+		Long: `Create has the image service import an object that is in a bucket: ZVHD2, or
+RAW with its bitmap (.mf) next to it. Its first bytes and its tables are
+checked first; all problems are listed, and the exit status is 3. The image id
 goes to standard output, everything else to standard error.
 
 With --json it prints the object that 'fastimage import --json' prints.`,

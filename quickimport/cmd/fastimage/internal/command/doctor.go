@@ -16,12 +16,12 @@ func (a *app) doctorCmd() *cobra.Command {
 	var tryImport, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor [flags]",
-		Short: "try out what a bucket and the image service can do",
-		Long: `Doctor tries, in a scratch prefix of a bucket and with a few MB, what the
-documents leave open and what depends on the installation: uploads with their
-MD5 and with a wrong one, checksums and default encryption, copying of parts,
-range reads, storage class, region, signature and project. With --import it also
-makes a small image and removes it. It removes everything that it has made.
+		Short: "check what a bucket and the image service can do",
+		Long: `Doctor checks, with a few MiB in a scratch prefix of a bucket, what the
+documentation leaves open and what depends on the installation: uploads with a
+correct and a wrong MD5, checksums and default encryption, copying of parts, range
+reads, storage class, region, signature and project. With --import it also imports
+a small image and deletes it. It removes everything that it has created.
 
 It prints a line for each check: ok, warning (imports work all the same), failed
 (they will not) or unknown, what was found, and what follows from it. The exit

@@ -347,7 +347,7 @@ func TestConvertChanged(t *testing.T) {
 		{"gzip", "", "image.img"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir, src := t.TempDir(), slow(t, 8<<20)
+			dir, src := t.TempDir(), slow(t, 4<<20)
 			image := filepath.Join(dir, "image.img")
 			if c.args == "" {
 				require.NoError(t, os.Rename(compressions["gzip"](t, src), image))
@@ -356,7 +356,7 @@ func TestConvertChanged(t *testing.T) {
 			}
 			out := filepath.Join(t.TempDir(), "out.zvhd2")
 			touch := func() { _ = os.Chtimes(filepath.Join(dir, c.touched), time.Time{}, time.Now().Add(time.Hour)) }
-			r := during(t.Context(), t, nil, "convert: ", touch, "convert", "--size", "8MiB", "--level", "best", image, out)
+			r := during(t.Context(), t, nil, "convert: ", touch, "convert", "--size", "4MiB", "--level", "best", image, out)
 			requireError(t, r, exitFailed, "changed while in use", "start again")
 			requireNothing(t, out)
 		})

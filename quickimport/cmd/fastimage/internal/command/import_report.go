@@ -67,7 +67,7 @@ func (a *app) printPlan(p *quickimport.Plan, asJSON bool) error {
 		lines = append(lines, fmt.Sprintf("quota    %d of %d images", p.Quota.Used, p.Quota.Limit))
 	}
 	if p.Stage != "planned" {
-		lines = append(lines, "stage    an earlier run has reached: "+p.Stage)
+		lines = append(lines, "stage    reached by an earlier run: "+p.Stage)
 	}
 	for _, w := range p.Warnings {
 		lines = append(lines, "warning  "+w.Text)

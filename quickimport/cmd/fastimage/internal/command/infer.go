@@ -36,18 +36,17 @@ func (a *app) inferCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "infer [flags] RAW VENDOR.mf",
-		Short: "find the layout of a .mf file that another tool has made",
-		Long: `Infer finds the layouts in which the bitmap of RAW is byte for byte VENDOR.mf, a
-bitmap file that the vendor's tool has made of the same RAW image. It prints one
-layout a line, the likeliest first, as bitmap --layout and import --mf-layout take
-it. If there are several, this image does not tell which is right: try another one,
-of another size or with other data. Exit status 1 says that there is none; the
-closest is in the message then.
+		Short: "find the layout of a .mf file that another tool wrote",
+		Long: `Infer finds the layouts in which the bitmap of RAW equals VENDOR.mf byte for byte;
+VENDOR.mf is a bitmap file that the vendor's tool wrote for the same RAW image. It
+prints one layout per line, the most likely first, in the form that 'bitmap
+--layout' and 'import --mf-layout' accept. If there are several, this image does not
+determine the layout: try another one with a different size or other data. Exit
+status 1 means that there is none; the message then describes the closest.
 
-With --json it prints one object: file, layouts, total (they are listed up to
-64), open (the parts in which they differ), weak (the image has too little data to
-tell), closest (layout, differ_bytes, first_offset, bytes; null if there are
-layouts).`,
+With --json it prints one object: file, layouts, total (up to 64 are listed), open
+(the parts in which they differ), weak (the image has too little data to decide),
+closest (layout, differ_bytes, first_offset, bytes; null if there are layouts).`,
 		Example: `  fastimage bitmap infer disk.raw vendor.mf
   fastimage bitmap --layout "$(fastimage bitmap infer disk.raw vendor.mf | head -n 1)" other.raw`,
 		Args: argCount(2, 2),

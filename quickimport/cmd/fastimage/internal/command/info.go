@@ -45,18 +45,18 @@ func (a *app) infoCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "info [flags] FILE",
 		Short: "describe a disk image or a ZVHD2 file",
-		Long: `Info describes FILE. A disk image of any format that convert reads is scanned for
-blocks that hold data, and its partition table is read; a compressed one is
-decompressed for that, up to three times. Of a ZVHD2 file only the header and the
-tables are read, of the object obs://BUCKET/KEY by range requests; its virtual size
-is in whole GiB, as a server sees the disk. In the map of a disk each character is a
-share of it: the fuller, the more of it holds data.
+		Long: `Info describes FILE, which may be a file or a URL (http, https, nbd, obs). A disk
+image of any format is scanned for blocks that hold data, and its partition table
+is read; a compressed one is decompressed up to three times for this. Of a ZVHD2 file
+only the header and the tables are read; its virtual size is a multiple of 1 GiB, as
+a server sees the disk. In the map of a disk, each character is a part of it: the
+fuller, the more data it holds.
 
 With --json it prints one object: format, virtual_size, file_size,
 stored_blocks, blocks, block_size, compression, uuid, created. Sizes are in
 bytes; uuid and created are null for all but ZVHD2. Disk images have more fields:
-allocated (bytes that are no holes by the image's own tables; compressed ones lack
-it), facts (name, value), warnings, and disk, with size, sector_size, table,
+allocated (bytes outside of holes, by the image's own tables; not for compressed
+images), facts (name, value), warnings, and disk, with size, sector_size, table,
 disk_id, backup_table, partitions, highest_sector, min_disk_gb, firmware,
 firmware_source, hints and problems.`,
 		Example: `  fastimage info testdata/disk.raw

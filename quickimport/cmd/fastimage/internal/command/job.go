@@ -20,9 +20,9 @@ func (a *app) jobCmd() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "job [flags] ID",
-		Short: "show a job of the image service, or follow it to its end",
-		Long: `Job prints the state of the job that makes an image; with --wait it follows the
-job to its end. The exit status is 4 when the job has failed in the cloud.
+		Short: "show a job of the image service, or wait for its end",
+		Long: `Job prints the state of the job that creates an image; with --wait it waits until the
+job has ended. The exit status is 4 if the job failed in the cloud.
 
 With --json it prints the service's answer: job_id, job_type, status (INIT,
 RUNNING, SUCCESS, FAIL), begin_time, end_time, error_code, fail_reason, entities

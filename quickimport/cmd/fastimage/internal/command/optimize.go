@@ -20,14 +20,14 @@ func (a *app) optimizeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "optimize [flags] IN OUT.zvhd2",
 		Short: "rewrite a ZVHD2 or ZVHD file as a canonical ZVHD2",
-		Long: `Optimize rewrites IN with zstd, a dense index, blocks in order, no zero blocks
-and nothing between the records. What is compressed well already is taken over
-unless --level asks for it anew. With --recover a damaged or cut file is read as
-far as it is whole, and what is lost is told; lost blocks read as zeros.
+		Long: `Optimize rewrites IN with zstd, a dense index, blocks in order, no zero blocks and
+no gaps between records. Blocks that are compressed well already are copied,
+unless --level is given. With --recover, everything that is intact in a damaged or
+truncated file is saved, and what is lost is reported; lost blocks read as zeros.
 
 With --json it prints one object: format, input_size, disk_size, file_size,
-blocks, stored_blocks and levels (blocks by what was done to them: fastest,
-default, better, best, incompressible, taken_over). Then saved_bytes,
+blocks, stored_blocks and levels (blocks by how they are stored: fastest, default,
+better, best, incompressible, taken_over, which were copied). Then saved_bytes,
 dropped_zeros and changes; with --recover instead recovered, complete, cut_off,
 cut_at, and the ranges of blocks lost and perhaps_lost (first, last).`,
 		Example: `  fastimage optimize old.zvhd2 new.zvhd2
@@ -39,7 +39,7 @@ cut_at, and the ranges of blocks lost and perhaps_lost (first, last).`,
 				opts = append(opts, zvhd2.WithLevel(lvl))
 			}
 			if asJSON && args[1] == "-" {
-				return usagef("--json prints on standard output, where the file is to go; name a file for it")
+				return usagef("--json and an output of - both use standard output; give a file name")
 			}
 			return a.optimize(cmd.Context(), args[0], args[1], force, recovery, asJSON, opts)
 		},
@@ -180,7 +180,7 @@ func (r *optimizeReport) text() string {
 	if r.SavedBytes < 0 {
 		change = "grew by " + size(-r.SavedBytes)
 	}
-	out := fmt.Sprintf("file %s, %s, %d blocks taken over, %d compressed anew, %d zero blocks dropped",
+	out := fmt.Sprintf("file %s, %s, %d blocks copied, %d compressed again, %d zero blocks dropped",
 		size(r.FileSize), change, r.Levels.TakenOver, r.StoredBlocks-r.Levels.TakenOver, r.DroppedZeros)
 	for _, c := range r.Changes {
 		out += "\n  " + oneLine(c)

@@ -238,7 +238,7 @@ func (s step) line(ran time.Duration) string {
 	return text + s.extra()
 }
 
-// blank tells a step that has nothing to show yet: the start of a phase, or a
+// blank reports a step that has nothing to show yet: the start of a phase, or a
 // phase without a measure.
 func (s step) blank() bool { return s.total == 0 && s.percent == 0 && s.phase != "job" }
 
@@ -258,7 +258,7 @@ func (s step) rate(ran time.Duration) string {
 	return ", " + size(int64(float64(s.done)/ran.Seconds())) + "/s"
 }
 
-// left is how long the phase takes if it goes on as it went, 0 if unknown.
+// left is how long the phase takes at the speed so far, 0 if unknown.
 func (s step) left(ran time.Duration) time.Duration {
 	if ran < time.Second || s.done <= 0 || s.done >= s.total {
 		return 0
@@ -326,7 +326,7 @@ func (b *phaseBar) set(s step) {
 	b.bar.SetCurrent(s.done)
 }
 
-// detail is what stands behind a bar: it has to fit beside a short one in 80
+// detail is the text after a bar: it has to fit beside a short one in 80
 // columns.
 func (b *phaseBar) detail(decor.Statistics) string {
 	s, ran := b.step()

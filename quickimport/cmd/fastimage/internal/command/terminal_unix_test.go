@@ -113,7 +113,7 @@ func TestTerminalResized(t *testing.T) {
 	// Digits by chance keep the compressor busy for some seconds.
 	random := rand.NewChaCha8([32]byte{1})
 	half := make([]byte, 1<<20)
-	for i := range int64(6) {
+	for i := range int64(4) {
 		_, _ = random.Read(half)
 		_, err := f.WriteAt([]byte(hex.EncodeToString(half)), i<<22)
 		require.NoError(t, err)

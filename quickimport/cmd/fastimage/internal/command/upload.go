@@ -49,16 +49,16 @@ func (a *app) uploadCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upload [flags] SRC obs://BUCKET/KEY",
 		Short: "upload any file to a bucket, resumable, without sending zeros",
-		Long: `Upload sends SRC, whatever its format, in parallel parts. Parts of nothing but
-zeros are made on the server. SRC is a file or a URL (http, https, obs, nbd). An
+		Long: `Upload sends SRC, whatever its format, in parallel parts. Parts that contain
+only zeros are copied on the server. SRC is a file or a URL (http, https, obs, nbd). An
 object with that key is replaced. A target that ends in / gets the name of SRC. An
 interrupted upload resumes when the same command is run again; its state is kept in
 the state directory and contains no secret.
 
-A SRC of - is standard input. It may have up to 10,000 parts: 48.8GiB, or more
-with a larger --part-size, of which there are --concurrency and one in memory.
-What writes to the pipe may fail halfway, which cannot be seen here: have the
-shell tell, with set -o pipefail.
+A SRC of - is standard input. It may have up to 10,000 parts: 48.8GiB, or more with
+a larger --part-size; --concurrency parts and one more are in memory. That the
+program on the other end of the pipe failed halfway cannot be detected here: use
+set -o pipefail.
 
 With --json it prints one object: bucket, key, object_bytes, wire_bytes,
 copied_bytes, parts, resumed_parts, retries, etag, seconds.`,

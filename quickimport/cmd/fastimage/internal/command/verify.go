@@ -24,15 +24,14 @@ func (a *app) verifyCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [flags] FILE",
 		Short: "check a ZVHD2 or ZVHD file, every structure and every payload",
-		Long: `Verify checks FILE, or the object obs://BUCKET/KEY by range requests, and lists
-everything that is wrong with it, with the block and the offset in the file. The
-exit status is 0 only when nothing is wrong.
+		Long: `Verify checks FILE, or the object obs://BUCKET/KEY by range requests, and lists all
+problems, each with its block and its offset in the file. The exit status is 0 only
+if there are none.
 
 With --json it prints one object: format, size, file_size, blocks, stored,
 checked, compared, problems, omitted (problems beyond the first 1000) and notes
 (problems and notes each have kind, block, offset, field, count, message; block is
--1 where none is concerned). Notes are peculiarities that do
-no harm.`,
+-1 where none is concerned). Notes are harmless peculiarities.`,
 		Example: `  fastimage verify disk.zvhd2
   fastimage verify --against testdata/disk.raw disk.zvhd2
   fastimage verify --region cn-north-4 obs://images/disk.zvhd2`,

@@ -20,7 +20,7 @@ func TestVerifyAndOptimize(t *testing.T) {
 
 	r = fastimage(t, nil, "optimize", "--level", "best", good, better)
 	require.Zero(t, r.code, r.stderr)
-	require.Contains(t, r.stderr, "compressed anew")
+	require.Contains(t, r.stderr, "compressed again")
 	requireSameDisk(t, better)
 	requireError(t, fastimage(t, nil, "optimize", good, better), exitFailed, "-f")
 	requireError(t, fastimage(t, nil, "optimize", "-f", good, good), exitFailed, "is the source")
