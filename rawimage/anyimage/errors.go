@@ -23,6 +23,8 @@ var (
 	ErrCompressed = pkg.New("image is compressed")
 	// ErrSize: a disk is not as large as was said, or larger than allowed.
 	ErrSize = pkg.New("disk has another size")
+	// ErrTooLarge: a disk is larger than allowed. It is ErrSize too.
+	ErrTooLarge = pkg.New("disk is larger than allowed")
 )
 
 // FormatError reports what is wrong with an image, and where. It is one type in
@@ -118,8 +120,10 @@ func (e *SizeError) Text() string {
 	return fmt.Sprintf("%s holds a disk of %d bytes, not of the %d it was opened for", e.Name, e.Got, e.Want)
 }
 
-// Is reports whether target is ErrSize.
-func (e *SizeError) Is(target error) bool { return target == ErrSize }
+// Is reports whether target is ErrSize, or ErrTooLarge and applies.
+func (e *SizeError) Is(target error) bool {
+	return target == ErrSize || target == ErrTooLarge && e.Limit
+}
 
 func named(name string) string {
 	if name == "" {

@@ -33,6 +33,7 @@ var advices = []struct {
 	{is(rawimage.ErrEncrypted), "decrypt it first, with the program that encrypted it"},
 	{is(rawimage.ErrOutside), "name a directory that holds all its files{ with --references}"},
 	{is(rawimage.ErrMissingFile), "name the directory of its other files{ with --references}"},
+	{is(anyimage.ErrTooLarge), "the service takes disks of up to 1 TiB"},
 	{is(anyimage.ErrSize), "{leave out --size to have the size detected, or }download the file again"},
 	{severalDisks, "choose one{ with --member}{, or import all with --all-disks}"},
 	{is(rawimage.ErrTruncated), "download the file again"},

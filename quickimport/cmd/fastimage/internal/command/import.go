@@ -11,6 +11,7 @@ import (
 
 	"github.com/fastimage/fastimage/quickimport"
 	"github.com/fastimage/fastimage/quickimport/cmd/fastimage/internal/manifest"
+	"github.com/fastimage/fastimage/rawimage/anyimage"
 	"github.com/fastimage/fastimage/zvhd2"
 )
 
@@ -174,6 +175,7 @@ func (a *app) doImport(cmd *cobra.Command, names []string, f *importFlags) error
 	if err != nil {
 		return err
 	}
+	opts = append(opts, quickimport.WithSourceOptions(anyimage.WithTempFile(a.announceTemp)))
 	source, err := a.sourceOf(s.ctx, names[0], &f.source, f.bucketFlags())
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"strings"
@@ -79,6 +80,19 @@ func (f *sourceFlags) options() ([]anyimage.Option, error) {
 	return opts, nil
 }
 
+// announceTemp says that an image inside of a compressed file needs a temporary
+// file, before it is made.
+func (a *app) announceTemp(f anyimage.TempFile) error {
+	what := string(f.Format)
+	if what == "" {
+		what = "image"
+	}
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "note: the %s in the %s file is decompressed into a temporary file of up to %s in %s\n", what, f.Inside, size(f.Bytes), oneLine(f.Dir))
+	}
+	return nil
+}
+
 // sourceOf returns the source that a name on the command line means: a URL
 // (http, https, nbd, nbd+unix, obs), "-" for standard input, or a file.
 func (a *app) sourceOf(ctx context.Context, name string, flags *sourceFlags, bucket *bucketFlags) (quickimport.Source, error) {
@@ -150,7 +164,7 @@ func (a *app) openAny(ctx context.Context, name string, flags *sourceFlags, buck
 	// A compressed image may have to be read to its end to find its size.
 	show := a.progress()
 	defer show.finish()
-	s, err := openSource(ctx, src, append(opts, anyimage.WithProgress(func(p anyimage.Progress) {
+	s, err := openSource(ctx, src, append(opts, anyimage.WithTempFile(a.announceTemp), anyimage.WithProgress(func(p anyimage.Progress) {
 		show.show(step{phase: "count", done: p.Done, total: p.Total})
 	}))...)
 	if errors.Is(err, quickimport.ErrSizeRequired) {
