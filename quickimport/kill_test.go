@@ -47,7 +47,7 @@ func runChild(spec string) int {
 			opts = append(opts, quickimport.WithResubmit())
 		}
 		var client *quickimport.Client
-		client, err = quickimport.New(quickimport.WithSettleTime(100*time.Millisecond), quickimport.WithRegion(c.Region), quickimport.WithIMSEndpoint(c.IMS),
+		client, err = quickimport.New(quickimport.WithSettleTime(time.Second), quickimport.WithRegion(c.Region), quickimport.WithIMSEndpoint(c.IMS),
 			quickimport.WithOBSEndpoint(c.OBS), quickimport.WithIAMEndpoint(c.IAM), quickimport.WithStateDir(c.State),
 			quickimport.WithCredentials(quickimport.StaticCredentials(quickimport.Credentials{AccessKey: c.AK, SecretKey: c.SK})),
 			quickimport.WithPolling(time.Millisecond, 10*time.Millisecond))
@@ -83,6 +83,8 @@ func TestImportSurvivesKills(t *testing.T) {
 	for i := range imports {
 		kind := all[i%len(all)]
 		spec.Name, spec.File, spec.Format = fmt.Sprintf("killed-%d", i), kind.file, kind.format
+		srv.ClearFaults()
+		srv.Fail(killFaults[i%len(killFaults)]...)
 		k, u := untilDone(t, srv, spec)
 		kills, uncertain = kills+k, uncertain+u
 		require.Len(t, srv.Images(), i+1)
@@ -99,6 +101,15 @@ func TestImportSurvivesKills(t *testing.T) {
 	}
 	require.Positive(t, kills)
 	t.Logf("%d imports, %d kills, %d of them just before the create call, %d images", imports, kills, uncertain, len(srv.Images()))
+}
+
+// killFaults are what the cloud does besides, to one import after the other.
+var killFaults = [][]imstest.Fault{
+	nil,
+	{{Op: imstest.OpCreate, Drop: true, Status: 504, ListLate: 3}},
+	{{Op: imstest.OpJob, Status: 404, Count: 3}, {Op: imstest.OpJob, Quirks: []imstest.Quirk{imstest.QuirkEarlyImageID}, Count: -1}},
+	{{Op: imstest.OpCreate, Drop: true, ListLate: 2}, {Op: imstest.OpImages, Status: 503, Nth: 3}},
+	{{Op: imstest.OpCreate, Status: 429, Code: "APIGW.0308"}, {Op: imstest.OpJob, Status: 200, Shape: imstest.ShapeHTML}},
 }
 
 // untilDone runs an import and kills it, the first time within the time that a
