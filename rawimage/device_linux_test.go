@@ -73,3 +73,10 @@ func TestBlockDeviceChanges(t *testing.T) {
 	_, err = im.ReadAt(make([]byte, 4096), 48*mib)
 	require.ErrorAs(t, err, &ce)
 }
+
+func realDisk(t testing.TB) []byte {
+	t.Helper()
+	data, err := os.ReadFile("../testdata/disk.raw")
+	require.NoError(t, err)
+	return data
+}

@@ -47,7 +47,7 @@ func (e *OpenError) Text() string {
 // Unwrap returns Err.
 func (e *OpenError) Unwrap() error { return e.Err }
 
-// ForeignFormatError: the source is an image, but not a RAW one. It is
+// ForeignFormatError means that the source is an image, but not a RAW one. It is
 // ErrForeignFormat by errors.Is.
 type ForeignFormatError struct {
 	Name   string // "" for a source without a name
@@ -69,7 +69,7 @@ func (e *ForeignFormatError) Text() string {
 // Is reports whether target is ErrForeignFormat.
 func (e *ForeignFormatError) Is(target error) bool { return target == ErrForeignFormat }
 
-// ChangedError: the source was one thing when it was opened and is another now.
+// ChangedError means that the source was one thing when it was opened and is another now.
 // It is ErrChanged by errors.Is.
 type ChangedError struct {
 	Name             string    // "" for a source without a name

@@ -24,13 +24,6 @@ const (
 	mib = 1 << 20
 )
 
-func realDisk(t testing.TB) []byte {
-	t.Helper()
-	data, err := os.ReadFile("../testdata/disk.raw")
-	require.NoError(t, err)
-	return data
-}
-
 func write(t testing.TB, data []byte) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "disk.raw")

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// ErrStalled: an attempt moved too little for the whole stall timeout. On
-// average it has to move 100 bytes per second.
+// ErrStalled means that an attempt moved too little for the whole stall timeout:
+// on average less than 100 bytes per second.
 var ErrStalled = errors.New("transfer stalled")
 
 const (

@@ -22,7 +22,7 @@ func (c *Clock) Note(h http.Header) {
 	}
 	// A Date has whole seconds, so half a second is the best guess; less than
 	// two seconds are the way of the answer and not a difference.
-	ahead := date.Add(time.Second / 2).Sub(time.Now())
+	ahead := time.Until(date.Add(time.Second / 2))
 	if ahead.Abs() < 2*time.Second {
 		ahead = 0
 	}

@@ -163,17 +163,17 @@ func TestCacheHangs(t *testing.T) {
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("boom")
-	run := func(ctx context.Context, p cloud.Policy, v cloud.Verdict, try func(n int) error) (int, error, []cloud.Retry) {
+	run := func(ctx context.Context, p cloud.Policy, v cloud.Verdict, try func(n int) error) (int, []cloud.Retry, error) {
 		var seen []cloud.Retry
 		n, err := p.Do(cloud.Observe(ctx, func(r cloud.Retry) { seen = append(seen, r) }), cloud.Operation{
 			Op: "Get", Part: 3, Try: func(_ context.Context, n int) error { return try(n) }, Judge: func(error, int) cloud.Verdict { return v },
 		})
-		return n, err, seen
+		return n, seen, err
 	}
 	always := func(int) error { return boom }
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
-		n, err, seen := run(t.Context(), cloud.Policy{}, cloud.Verdict{Again: true}, always)
+		n, seen, err := run(t.Context(), cloud.Policy{}, cloud.Verdict{Again: true}, always)
 		require.ErrorIs(t, err, boom)
 		assert.InDelta(t, 10*time.Minute, time.Since(started), float64(21*time.Second), "the default budget")
 		assert.Len(t, seen, n-1)
@@ -184,19 +184,19 @@ func TestPolicy(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		n, err, _ := run(t.Context(), cloud.Policy{Attempts: 4}, cloud.Verdict{Again: true}, always)
+		n, _, err := run(t.Context(), cloud.Policy{Attempts: 4}, cloud.Verdict{Again: true}, always)
 		require.ErrorIs(t, err, boom)
 		assert.Equal(t, 4, n)
 	})
 	synctest.Test(t, func(t *testing.T) {
-		n, err, seen := run(t.Context(), cloud.Policy{Budget: time.Minute}, cloud.Verdict{Again: true, After: time.Hour}, always)
+		n, seen, err := run(t.Context(), cloud.Policy{Budget: time.Minute}, cloud.Verdict{Again: true, After: time.Hour}, always)
 		require.ErrorIs(t, err, boom)
 		assert.Equal(t, 1, n, "longer than the budget")
 		assert.Empty(t, seen)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
-		_, err, _ := run(t.Context(), cloud.Policy{Budget: cloud.NoLimit}, cloud.Verdict{Again: true, After: time.Hour}, func(n int) error {
+		_, _, err := run(t.Context(), cloud.Policy{Budget: cloud.NoLimit}, cloud.Verdict{Again: true, After: time.Hour}, func(n int) error {
 			if n < 4 {
 				return boom
 			}
@@ -210,7 +210,7 @@ func TestPolicy(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(90*time.Second, func() { cancel(cause) })
 		started := time.Now()
-		_, err, _ := run(ctx, cloud.Policy{}, cloud.Verdict{Again: true}, always)
+		_, _, err := run(ctx, cloud.Policy{}, cloud.Verdict{Again: true}, always)
 		require.ErrorIs(t, err, cause)
 		assert.Equal(t, 90*time.Second, time.Since(started))
 	})

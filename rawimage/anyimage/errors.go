@@ -55,7 +55,7 @@ func (e *OpenError) Text() string {
 // Unwrap returns Err.
 func (e *OpenError) Unwrap() error { return e.Err }
 
-// UnsupportedError: the image is of a format that is not read, or that is not
+// UnsupportedError means that the image is of a format that is not read, or that is not
 // read by the function called. It is ErrUnsupported by errors.Is, and
 // ErrCompressed if OpenStream or OpenAny reads it. Format.Command has the command
 // that converts it, if there is one.
@@ -95,7 +95,7 @@ func (e *UnsupportedError) readable() bool {
 	return openers[e.Format] != nil
 }
 
-// SizeError: a disk has fewer or more bytes than it was opened for, or more than
+// SizeError means that a disk has fewer or more bytes than it was opened for, or more than
 // allowed. It is ErrSize by errors.Is.
 type SizeError struct {
 	Name  string // of the image

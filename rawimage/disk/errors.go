@@ -6,7 +6,7 @@ import (
 	"github.com/fastimage/fastimage/internal/imageerr"
 )
 
-// ErrTruncated: the disk ends before a partition in use does. It is the same
+// ErrTruncated means that the disk ends before a partition in use does. It is the same
 // value as rawimage.ErrTruncated.
 var ErrTruncated = imageerr.ErrTruncated
 

@@ -48,7 +48,7 @@ var (
 	ErrRemote = imageerr.ErrRemote
 )
 
-// ErrClosed: the Reader was used after Close.
+// ErrClosed means that the Reader was used after Close.
 var ErrClosed = errors.New("qcow2: reader is closed")
 
 const format = imageerr.Format("qcow2")

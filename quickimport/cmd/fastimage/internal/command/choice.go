@@ -14,7 +14,6 @@ import (
 
 // choice is a flag that takes one of a few values.
 type choice struct {
-	value   *string
 	allowed []string
 	open    bool // other values are left to whoever checks them
 }

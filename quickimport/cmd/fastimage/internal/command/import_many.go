@@ -25,7 +25,6 @@ type order struct {
 	flags  importFlags
 	image  quickimport.Image
 	entry  *manifest.Entry // nil if it is from the command line
-	place  string          // of the order, for messages: the line of the manifest
 }
 
 // imageReport is what import --json prints of each of several images.
