@@ -18,7 +18,7 @@ var grubModules = strings.Fields(`part_msdos part_gpt ext2 xfs lvm fat normal se
 // menu is grub.cfg as grub-mkconfig orders it: the newest kernel, and a submenu with all.
 func (g Guest) menu(versions []string) string {
 	var s strings.Builder
-	s.WriteString("if [ -s $prefix/grubenv ]; then\n\tload_env\nfi\nmenuentry_id_option=--id\n")
+	s.WriteString("if [ -s $prefix/grubenv ]; then\n\tload_env\nfi\nmenuentry_id_option=--id\nexport menuentry_id_option\n")
 	if g.Default == "saved" {
 		s.WriteString("set default=\"${saved_entry}\"\n")
 	} else {
