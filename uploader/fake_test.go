@@ -8,10 +8,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fakeStore is a store in memory that can be what a real one on loopback
@@ -24,10 +26,18 @@ type fakeStore struct {
 	refuse  func(*http.Request) (status int, code string)
 	page    func(*http.Request) string // answer in place of the right one, "" for none
 
-	capitals bool // in ETags
+	sse      string                                                   // header of encryption, "aws:kms" by default
+	finalTag func(string) string                                      // changes the ETag of an object of parts
+	hook     func(w http.ResponseWriter, r *http.Request) (done bool) // called first, without the lock
+
+	capitals bool   // in ETags
+	weak     bool   // W/ before ETags
+	version  string // of every object that is put
 
 	mu      sync.Mutex // guards all below
 	objects map[string][]byte
+	meta    map[string]http.Header
+	others  []string // uploads of other hosts
 	parts   map[int][]byte
 	upload  bool
 	reqs    []*http.Request
@@ -36,7 +46,7 @@ type fakeStore struct {
 
 func newFake(t testing.TB) (*fakeStore, site) {
 	t.Helper()
-	f := &fakeStore{objects: map[string][]byte{}, parts: map[int][]byte{}}
+	f := &fakeStore{objects: map[string][]byte{}, parts: map[int][]byte{}, meta: map[string]http.Header{}, sse: "aws:kms"}
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(f.Close)
 	return f, site{endpoint: f.URL, region: testRegion, ak: testAK, sk: testSK, bucket: "images"}
@@ -57,6 +67,24 @@ func (f *fakeStore) form(etag string) string {
 	return etag
 }
 
+// quote writes an ETag as a header has it.
+func (f *fakeStore) quote(etag string) string {
+	if f.weak {
+		return `W/"` + etag + `"`
+	}
+	return `"` + etag + `"`
+}
+
+func metadata(h http.Header) http.Header {
+	m := http.Header{}
+	for k, v := range h {
+		if strings.HasPrefix(k, "X-Amz-Meta-") {
+			m[k] = v
+		}
+	}
+	return m
+}
+
 func (f *fakeStore) whole(key string) string {
 	b := f.objects[key]
 	if n := len(f.parts); n > 0 && !strings.Contains(key, ".zeros-") {
@@ -69,7 +97,11 @@ func (f *fakeStore) whole(key string) string {
 		if f.encrypt {
 			s[0] ^= 0xff
 		}
-		return f.form(fmt.Sprintf("%x-%d", s, n))
+		tag := fmt.Sprintf("%x-%d", s, n)
+		if f.finalTag != nil {
+			tag = f.finalTag(tag)
+		}
+		return f.form(tag)
 	}
 	return f.etag(b)
 }
@@ -83,6 +115,9 @@ func (f *fakeStore) fail(w http.ResponseWriter, r *http.Request, status int, cod
 }
 
 func (f *fakeStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if f.hook != nil && f.hook(w, r) {
+		return
+	}
 	body, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -102,20 +137,27 @@ func (f *fakeStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for k, v := range f.header {
 		w.Header().Set(k, v)
 	}
-	if f.encrypt && !f.silent {
-		w.Header().Set("X-Amz-Server-Side-Encryption", "aws:kms")
+	if f.version != "" {
+		w.Header().Set("X-Amz-Version-Id", f.version)
+	}
+	if (f.encrypt || f.sse == "AES256") && !f.silent {
+		w.Header().Set("X-Amz-Server-Side-Encryption", f.sse)
 	}
 	_, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch q := r.URL.Query(); {
 	case key == "" && q.Has("encryption"):
-		if !f.encrypt {
+		if !f.encrypt && f.sse != "AES256" {
 			f.fail(w, r, 404, "ServerSideEncryptionConfigurationNotFoundError")
 			return
 		}
-		_, _ = io.WriteString(w, `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`)
+		_, _ = io.WriteString(w, `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>`+f.sse+`</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`)
+	case q.Has("uploads") && r.Method == http.MethodGet:
+		f.listUploads(w)
 	case key == "":
 	case q.Has("uploads"):
 		f.upload = true
+		clear(f.parts)
+		f.meta[key] = metadata(r.Header)
 		_, _ = io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>id-1</UploadId></InitiateMultipartUploadResult>")
 	case q.Has("partNumber"):
 		f.putPart(w, r, q.Get("partNumber"), body)
@@ -124,7 +166,8 @@ func (f *fakeStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPut:
 		f.sent += len(body)
 		f.objects[key] = body
-		w.Header().Set("ETag", `"`+f.etag(body)+`"`)
+		f.meta[key] = metadata(r.Header)
+		w.Header().Set("ETag", f.quote(f.etag(body)))
 	case r.Method == http.MethodDelete:
 		delete(f.objects, key)
 		w.WriteHeader(204)
@@ -134,7 +177,10 @@ func (f *fakeStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.fail(w, r, 404, "NoSuchKey")
 			return
 		}
-		w.Header().Set("ETag", `"`+f.whole(key)+`"`)
+		for k, v := range f.meta[key] {
+			w.Header()[k] = v
+		}
+		w.Header().Set("ETag", f.quote(f.whole(key)))
 		w.Header().Set("Content-Length", fmt.Sprint(len(b)))
 	}
 }
@@ -156,10 +202,27 @@ func (f *fakeStore) putPart(w http.ResponseWriter, r *http.Request, num string, 
 	}
 	f.sent += len(body)
 	f.parts[n] = body
-	w.Header().Set("ETag", `"`+f.etag(body)+`"`)
+	w.Header().Set("ETag", f.quote(f.etag(body)))
+}
+
+func (f *fakeStore) listUploads(w io.Writer) {
+	_, _ = io.WriteString(w, "<ListMultipartUploadsResult>")
+	for _, id := range f.others {
+		_, _ = fmt.Fprintf(w, "<Upload><Key>k</Key><UploadId>%s</UploadId><Initiated>%s</Initiated></Upload>", id, time.Now().UTC().Format(time.RFC3339))
+	}
+	_, _ = io.WriteString(w, "</ListMultipartUploadsResult>")
 }
 
 func (f *fakeStore) multipart(w http.ResponseWriter, r *http.Request, key string) {
+	if id := r.URL.Query().Get("uploadId"); id != "id-1" {
+		if r.Method == http.MethodDelete {
+			f.others = slices.DeleteFunc(f.others, func(o string) bool { return o == id })
+			w.WriteHeader(204)
+			return
+		}
+		_, _ = io.WriteString(w, "<ListPartsResult/>")
+		return
+	}
 	if !f.upload {
 		f.fail(w, r, 404, "NoSuchUpload")
 		return

@@ -19,7 +19,7 @@ func FuzzState(f *testing.F) {
 		`"zero_key":".zeros-0123456789abcdef","parts":{"1":{"md5":"00","etag":"x"}},"final_etag":"e","final_size":9}`))
 	f.Add([]byte(`{"version":1,"zero_key":"other","size":-1,"part_size":0}`))
 	f.Add([]byte(`{"version":2}`))
-	s := &session{c: fuzzClient(f, &fixed{status: 200}), bucket: "images", key: "k", size: 9, opt: defaultOptions()}
+	s := &session{c: fuzzClient(f, &fixed{status: 200}), bucket: "images", key: "k", size: 9}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		st, _ := parseState(data)
 		if st == nil {

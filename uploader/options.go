@@ -191,7 +191,6 @@ type options struct {
 	class       string
 	contentType string
 	limiter     *Limiter
-	leastPart   int64 // of WithPartSize
 }
 
 // A Limiter holds all uploads that share it (WithLimiter) to common limits.
@@ -220,7 +219,7 @@ func WithLimiter(l *Limiter) Option {
 }
 
 func defaultOptions() options {
-	return options{concurrency: 4, interval: 200 * time.Millisecond, zeroCopy: true, leastPart: MinPartSize}
+	return options{concurrency: 4, interval: 200 * time.Millisecond, zeroCopy: true}
 }
 
 func (o options) with(opts []Option) (options, error) {
@@ -250,8 +249,8 @@ func WithConcurrency(n int) Option {
 // PartSizeFor). One that is too small for the object is an error.
 func WithPartSize(n int64) Option {
 	return func(o *options) error {
-		if n != 0 && (n < o.leastPart || n > MaxPartSize) {
-			return pkg.Errorf("%w: %d, want %d to %d", ErrPartSize, n, o.leastPart, int64(MaxPartSize))
+		if n != 0 && (n < MinPartSize || n > MaxPartSize) {
+			return pkg.Errorf("%w: %d, want %d to %d", ErrPartSize, n, MinPartSize, MaxPartSize)
 		}
 		o.partSize = n
 		return nil

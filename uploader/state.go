@@ -157,7 +157,7 @@ func (st *state) mismatch(s *session) string {
 		return "the state is of another target"
 	case st.Stream != s.stream || st.Size != s.size || st.Fingerprint != s.opt.fingerprint:
 		return "the source changed"
-	case st.PartSize < s.opt.leastPart || st.PartSize > MaxPartSize ||
+	case st.PartSize < MinPartSize || st.PartSize > MaxPartSize ||
 		s.opt.partSize != 0 && st.PartSize != s.opt.partSize || (st.Size+st.PartSize-1)/st.PartSize > MaxParts:
 		return "the part size changed"
 	}
