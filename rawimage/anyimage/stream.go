@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,8 @@ const (
 // Stream is the RAW disk in a compressed file, read from its start to its end. It
 // is not safe for concurrent use, ReadAt excepted.
 type Stream struct {
+	reading sync.Mutex // held by Read, and while its decoder is closed
+
 	name   string
 	format rawimage.Format
 	file   *rawimage.Image
@@ -178,6 +181,8 @@ func (s *Stream) CheckUnchanged() error { return s.file.CheckUnchanged() }
 // checksums of the file are right, and that nothing follows. A disk that is longer
 // or shorter is a *SizeError, damage a *FormatError.
 func (s *Stream) Read(p []byte) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	if s.run == nil {
 		var err error
 		if s.run, err = s.start(); err != nil {
@@ -193,8 +198,22 @@ func (s *Stream) Read(p []byte) (int, error) {
 // at the partition table, or for reading forward with gaps.
 func (s *Stream) ReadAt(p []byte, off int64) (int, error) { return s.at.readAt(p, off, s.size) }
 
-// Close closes the file.
+// Close closes the file. A Read that is still running, which whoever was
+// interrupted has not waited for, ends first: the file is closed then.
 func (s *Stream) Close() error {
+	if !s.reading.TryLock() {
+		go func() {
+			s.reading.Lock()
+			defer s.reading.Unlock()
+			_ = s.close() // read only: nothing to lose
+		}()
+		return nil
+	}
+	defer s.reading.Unlock()
+	return s.close()
+}
+
+func (s *Stream) close() error {
 	if s.run != nil {
 		s.run.close()
 	}
