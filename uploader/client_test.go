@@ -77,6 +77,7 @@ func TestRequestForm(t *testing.T) {
 
 // TestPathStyle: what a caller chooses wins over what the host's name suggests.
 func TestPathStyle(t *testing.T) {
+	t.Parallel()
 	for _, on := range []bool{true, false} {
 		rec := &recorder{}
 		c, err := uploader.NewClient(uploader.WithRegion("r"), uploader.WithEndpoint("https://s3.example.com"),
@@ -93,6 +94,7 @@ func TestPathStyle(t *testing.T) {
 // TestRootCAs: a service is trusted with the authorities that are given, and
 // with no others.
 func TestRootCAs(t *testing.T) {
+	t.Parallel()
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("ETag", "x") }))
 	defer srv.Close()
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of the handshake that fails
@@ -113,6 +115,7 @@ func TestRootCAs(t *testing.T) {
 }
 
 func TestClientOptions(t *testing.T) {
+	t.Parallel()
 	creds := uploader.WithStaticCredentials("AK", "SK", "")
 	for name, opts := range map[string][]uploader.ClientOption{
 		"nothing":        nil,
@@ -144,6 +147,7 @@ func TestClientOptions(t *testing.T) {
 
 // TestCredentialsAgain: keys that end in the middle are asked for again.
 func TestCredentialsAgain(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	var asked atomic.Int64
 	c, err := uploader.NewClient(uploader.WithEndpoint(s.endpoint), uploader.WithRegion(s.region),
@@ -187,6 +191,7 @@ func TestCredentialsAgain(t *testing.T) {
 }
 
 func TestEncryptedBucket(t *testing.T) {
+	t.Parallel()
 	for _, silent := range []bool{false, true} {
 		f, s := newFake(t)
 		f.encrypt, f.silent = true, silent
@@ -221,6 +226,7 @@ func (s *slowStore) Save(ctx context.Context, name string, data []byte) error {
 // TestEncryptedSlowState: the state is not saved after each part where that takes
 // long, and has all of them when the upload ends.
 func TestEncryptedSlowState(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	f.encrypt = true
 	st, _ := fileStore(t)
@@ -239,6 +245,7 @@ func TestEncryptedSlowState(t *testing.T) {
 
 // TestFinalETag: a store that joins the parts wrongly is found out.
 func TestFinalETag(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	f.refuse = func(r *http.Request) (int, string) {
 		if r.Method == http.MethodPost && r.URL.Query().Has("uploadId") {
@@ -252,6 +259,7 @@ func TestFinalETag(t *testing.T) {
 }
 
 func TestWrongBucket(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name, header, value string
 		want                error
@@ -274,6 +282,7 @@ func TestWrongBucket(t *testing.T) {
 }
 
 func TestPermanent(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		status int
 		code   string
@@ -315,6 +324,7 @@ func TestPermanent(t *testing.T) {
 
 // TestStalled: no byte moves, and the attempt ends; a slow one that moves does not.
 func TestStalled(t *testing.T) {
+	t.Parallel()
 	s := gateway(t)
 	_, bad := newProxy(t, s, 1, faultStalled)
 	c := bad.client(t, uploader.WithStallTimeout(50*time.Millisecond), uploader.WithRetries(2, time.Millisecond, time.Millisecond))
@@ -327,6 +337,7 @@ func TestStalled(t *testing.T) {
 }
 
 func TestPartSizeFor(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct{ size, want int64 }{
 		{0, 5 * mib}, {1, 5 * mib}, {50000 * mib, 5 * mib}, {50000*mib + 1, 6 * mib},
 		{1 << 40, 105 * mib}, {uploader.MaxObjectSize, 4654 * mib},
@@ -340,6 +351,7 @@ func TestPartSizeFor(t *testing.T) {
 // TestProbesCareless: a service that does not compare digests, and one that
 // encrypts, are told apart from one that refuses.
 func TestProbesCareless(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	c := s.client(t)
 	_, err := c.PutObject(context.Background(), "images", "k", []byte("x"), uploader.WithContentMD5([16]byte{}))
@@ -356,6 +368,7 @@ func TestProbesCareless(t *testing.T) {
 // TestCleanupReported: what could not be removed is said, and removed by the
 // next run, which sends nothing.
 func TestCleanupReported(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	st, dir := fileStore(t)
 	u := s.uploader(t, uploader.WithStore(st), uploader.WithFingerprint("disk"))
@@ -383,6 +396,7 @@ func TestCleanupReported(t *testing.T) {
 // TestZerosGoAfterFailure: the zero object does not outlive an upload that
 // failed and is to be resumed.
 func TestZerosGoAfterFailure(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	st, _ := fileStore(t)
 	u := s.uploader(t, uploader.WithStore(st), uploader.WithConcurrency(1))
@@ -402,6 +416,7 @@ func TestZerosGoAfterFailure(t *testing.T) {
 // TestExpiredInTheMiddle: keys that end during an upload are renewed and the
 // upload goes on.
 func TestExpiredInTheMiddle(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	var asked atomic.Int64
 	c := s.client(t, uploader.WithCredentials(func(context.Context) (uploader.Credentials, error) {
@@ -426,6 +441,7 @@ func TestExpiredInTheMiddle(t *testing.T) {
 // TestSourceCheck: no object appears from a source that changed on the way,
 // whether it is read or generated.
 func TestSourceCheck(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	boom := errors.New("written to")
 	u := s.uploader(t, uploader.WithSourceCheck(func() error { return boom }))

@@ -20,12 +20,13 @@ import (
 
 const mib = 1 << 20
 
-func TestConformanceVersitygw(t *testing.T) { conformance(t, gateway(t)) }
+func TestConformanceVersitygw(t *testing.T) { t.Parallel(); conformance(t, gateway(t)) }
 
 // TestConformanceEndpoint runs the suite against a service of your choice:
 // FASTIMAGE_S3_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY, _SECRET_KEY, and
 // optionally _PREFIX for the keys.
 func TestConformanceEndpoint(t *testing.T) {
+	t.Parallel()
 	s := site{
 		endpoint: os.Getenv("FASTIMAGE_S3_ENDPOINT"), region: os.Getenv("FASTIMAGE_S3_REGION"),
 		bucket: os.Getenv("FASTIMAGE_S3_BUCKET"), ak: os.Getenv("FASTIMAGE_S3_ACCESS_KEY"),

@@ -226,6 +226,7 @@ const stallTimeout = 1500 * time.Millisecond
 
 // TestFaults uploads through a proxy that spoils one request in twenty.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	n := 12
 	if long() {
 		n = 200
@@ -272,6 +273,7 @@ func TestFaults(t *testing.T) {
 // TestDamagedNeverStored: every body is damaged on the way, with and without
 // the body being part of the signature.
 func TestDamagedNeverStored(t *testing.T) {
+	t.Parallel()
 	s := gateway(t)
 	for _, unsigned := range []bool{false, true} {
 		_, bad := newProxy(t, s, 1, faultDamaged)
@@ -300,6 +302,7 @@ func TestDamagedNeverStored(t *testing.T) {
 
 // TestZeroCopyRefused: a store that cannot copy gets the zeros the slow way.
 func TestZeroCopyRefused(t *testing.T) {
+	t.Parallel()
 	s := gateway(t)
 	for _, status := range []int{501, 405, 403, 400} {
 		var copies atomic.Int64
@@ -332,6 +335,7 @@ func TestZeroCopyRefused(t *testing.T) {
 // TestZeroCopyRefusalIsRemembered: a later run of the same upload does not ask
 // again.
 func TestZeroCopyRefusalIsRemembered(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	var copies atomic.Int64
 	f.refuse = func(r *http.Request) (int, string) {
@@ -357,6 +361,7 @@ func TestZeroCopyRefusalIsRemembered(t *testing.T) {
 
 // TestForEver: a service that never recovers uses up one budget, not nested ones.
 func TestForEver(t *testing.T) {
+	t.Parallel()
 	s := gateway(t)
 	var tries atomic.Int64
 	px, bad := newProxy(t, s, 1, fault503)

@@ -114,6 +114,7 @@ func gateway(t testing.TB, options ...string) site {
 
 // TestWrongRegion: the gateway answers HEAD with a bare 400, which says nothing.
 func TestWrongRegion(t *testing.T) {
+	t.Parallel()
 	s := gateway(t)
 	key := s.key()
 	c := s.client(t, uploader.WithRegion("eu-elsewhere-9"))

@@ -61,6 +61,7 @@ func (e *endless) Read(p []byte) (int, error) {
 
 // TestEndlessListings: pages that do not advance, or never end, are an error.
 func TestEndlessListings(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	for name, tc := range map[string]struct {
 		page string
@@ -107,6 +108,7 @@ func stale(c *uploader.Client) error {
 
 // TestPartListings: what ListParts says is checked before it is believed.
 func TestPartListings(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		page string
 		ok   bool
@@ -152,6 +154,7 @@ func TestPartListings(t *testing.T) {
 
 // TestEndlessAnswers: no answer is read without bound, whatever its status.
 func TestEndlessAnswers(t *testing.T) {
+	t.Parallel()
 	for name, text := range map[string]string{
 		"elements": "<Upload><Key>k</Key></Upload>",
 		"depth":    "<a>",
@@ -175,6 +178,7 @@ func TestEndlessAnswers(t *testing.T) {
 // TestOddETags: capitals are a digest too and are given back as they came; none
 // at all is no basis for reading.
 func TestOddETags(t *testing.T) {
+	t.Parallel()
 	f, s := newFake(t)
 	f.capitals = true
 	st, _ := fileStore(t)

@@ -83,6 +83,7 @@ func startChild(t *testing.T, kind, endpoint, key, dir string) (*exec.Cmd, *byte
 
 // TestKilled kills the uploading process at random moments until it is done.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	kills := 4
 	if long() {
 		kills = 50
@@ -133,6 +134,7 @@ func TestKilled(t *testing.T) {
 
 // TestTwoProcesses: one works, the other is told, nothing is mixed.
 func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
 	s := gateway(t)
 	key, dir := s.key(), t.TempDir()
 	a, outA := startChild(t, "readerat", s.endpoint, key, dir)
