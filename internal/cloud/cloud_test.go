@@ -128,7 +128,17 @@ func TestCacheRefused(t *testing.T) {
 	assert.Equal(t, "AK2", second.AccessKey)
 	assert.False(t, c.Refused(t.Context(), second), "asked, and there are no others")
 	assert.EqualValues(t, 3, p.asked.Load())
-	assert.NotContains(t, fmt.Sprintf("%+v %#v", c, struct{ C any }{c}), "SK")
+}
+
+func TestCachePrintsNoSecret(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := cloud.NewCache(cloud.Static(cloud.Credentials{AccessKey: "AK", SecretKey: "hidden"}))
+		_, err := c.Credentials(t.Context())
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.NotContains(t, fmt.Sprintf("%+v %#v", c, c), "hidden")
+	})
 }
 
 // TestCacheHangs: a provider that hangs holds nobody whose context ends, and is
