@@ -149,6 +149,7 @@ func (f *fleetLines) finish() {
 // fleetBars draws a bar for each image that is under way, and one for the total
 // below them.
 type fleetBars struct {
+	out   io.Writer
 	p     *mpb.Progress
 	total *mpb.Bar
 
@@ -159,8 +160,8 @@ type fleetBars struct {
 }
 
 func newFleetBars(out io.Writer, t tally) *fleetBars {
-	f := &fleetBars{p: mpb.New(mpb.WithOutput(out), mpb.WithAutoRefresh()), tally: t}
-	f.total = f.p.New(int64(t.images), mpb.BarStyle(), mpb.BarPriority(1<<30),
+	f := &fleetBars{out: out, p: mpb.New(mpb.WithOutput(out), mpb.WithAutoRefresh()), tally: t}
+	f.total = f.p.New(int64(t.images), mpb.BarStyle(), mpb.BarPriority(1<<30), mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name("total", decor.WC{W: nameWidth, C: decor.DindentRight})),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
 			f.mu.Lock()
@@ -247,4 +248,7 @@ func (f *fleetBars) finish() {
 	}
 	f.total.Abort(true)
 	f.p.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fmt.Fprintln(f.out, "total: "+f.tally.String())
 }
