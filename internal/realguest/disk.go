@@ -38,7 +38,7 @@ type LostVolume int
 const (
 	LostNone   LostVolume = iota
 	LostNeeded            // part of the root
-	LostUnused            // nothing of the root
+	LostUnused            // nothing of the root: the group is incomplete all the same
 )
 
 // partition is a partition of a guest's disk.

@@ -83,7 +83,7 @@ var all = []Guest{
 	{Name: "lvm-two-volumes", Base: Cloud, Disk: Layout{LVM: 2, Boot: "ext4"}, Root: "/dev/vg0/root"},
 	{Name: "lvm-by-uuid", Base: Cloud, Disk: Layout{LVM: 1}, Root: "UUID=" + RootUUID},
 	{Name: "lvm-lost-volume", Base: Cloud, Fails: "one-disk", Disk: Layout{LVM: 2, Boot: "ext4", Lost: LostNeeded}, Dead: true},
-	{Name: "lvm-lost-volume-unused", Base: Cloud, Disk: Layout{LVM: 1, Boot: "ext4", Lost: LostUnused}},
+	{Name: "lvm-lost-volume-unused", Base: Cloud, Fails: "one-disk", Dead: true, Disk: Layout{LVM: 1, Boot: "ext4", Lost: LostUnused}},
 
 	// Kernels and initramfs.
 	{Name: "generic-kernel", Base: Both, Default: "1>1"},

@@ -72,11 +72,11 @@ func TestLVM(t *testing.T) {
 	}{
 		"linear":                              {lvmDisk(pv(0, 1, linear, make([]byte, 2*mib), root)), true, guest.StatusOK, guest.StatusOK},
 		"striped":                             {lvmDisk(pv(0, 2, striped, even), pv(1, 2, striped, make([]byte, mib), odd)), true, guest.StatusOK, guest.StatusOK},
-		"a volume that nothing needs is lost": {lvmDisk(pv(0, 2, linear, make([]byte, 2*mib), root)), true, guest.StatusWarn, guest.StatusOK},
+		"a volume that nothing needs is lost": {lvmDisk(pv(0, 2, linear, make([]byte, 2*mib), root)), true, guest.StatusFail, guest.StatusOK},
 		"half of the root is lost":            {lvmDisk(pv(0, 2, striped, even)), false, guest.StatusFail, ""},
 		"mirrored": {lvmDisk(pv(0, 2, gt.Logical("root", "raid1", n, "device_count = 2\nraids = [\n\"m0\", \"i0\", \"m1\", \"i1\"\n]\n")+
 			strings.ReplaceAll(gt.Logical("i0", "striped", n, "stripe_count = 1\nstripes = [\"pv1\", 0]\n")+gt.Logical("i1", "striped", n, "stripe_count = 1\nstripes = [\"pv0\", 1]\n"), `, "VISIBLE"`, ""),
-			make([]byte, mib), root)), true, guest.StatusWarn, guest.StatusOK},
+			make([]byte, mib), root)), true, guest.StatusFail, guest.StatusOK},
 		"thin": {lvmDisk(pv(0, 1, gt.Logical("root", "thin", n, "thin_pool = \"pool\"\n"), root)), false, guest.StatusOK, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
