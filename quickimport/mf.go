@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/fastimage/fastimage/bitmap"
 	"github.com/fastimage/fastimage/internal/pkgerr"
+	"github.com/fastimage/fastimage/rawimage"
 )
 
 // maxMF bounds a bitmap file that is handed in: 1 TiB in blocks of 4 KiB takes
@@ -91,12 +91,12 @@ func (im *importer) checkedMF(disk *bitmap.Bitmap, layout bitmap.Layout) ([]byte
 }
 
 func readMF(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := rawimage.Open(name, rawimage.WithAnyFormat()) // which no pipe blocks
 	if err != nil {
 		return nil, &mfError{err}
 	}
 	defer f.Close()
-	mf, err := io.ReadAll(io.LimitReader(f, maxMF+1))
+	mf, err := io.ReadAll(io.NewSectionReader(f, 0, min(f.Size(), maxMF+1)))
 	if err == nil && (len(mf) == 0 || len(mf) > maxMF) {
 		err = fmt.Errorf("%d bytes or more, a bitmap file has 1 byte to %d MiB", len(mf), maxMF>>20)
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,7 +63,7 @@ closest (layout, differ_bytes, first_offset, bytes; null if there are layouts).`
 }
 
 func (a *app) infer(ctx context.Context, name, mfName string) (*infer.Result, error) {
-	mf, err := os.Open(mfName)
+	mf, err := fileBytes(ctx, mfName)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (a *app) infer(ctx context.Context, name, mfName string) (*infer.Result, er
 	if err != nil {
 		return nil, err
 	}
-	res, err := infer.Layouts(ctx, bm, mf)
+	res, err := infer.Layouts(ctx, bm, io.NewSectionReader(mf.ReaderAt, 0, mf.Size))
 	if format, ok := errors.AsType[*bitmap.FormatError](err); ok {
 		return nil, advisef("check that it is the bitmap file of "+name, "%s: %w", mfName, format)
 	}

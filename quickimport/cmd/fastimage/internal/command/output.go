@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -74,7 +75,10 @@ func (a *app) create(name, source string, force bool, rawSize int64) (*output, e
 		return &output{std: a.stdout, target: name}, nil
 	case place:
 		// A device or a pipe cannot be replaced by a rename.
-		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		f, err := os.OpenFile(name, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if errors.Is(err, syscall.ENXIO) { // where a blocking open would wait for ever
+			return nil, advisef("start the reader first", "nobody reads from the pipe %s", name)
+		}
 		if err != nil {
 			return nil, err
 		}
