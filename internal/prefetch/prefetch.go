@@ -21,6 +21,10 @@ const unitSize = 2 << 20
 // ahead: encoders read that much at once, whoever looks at a header reads less.
 const startRead = 128 << 10
 
+// abandoned is after how many times the units read ahead one that nobody took is let
+// go. A consumer that is slower than others may be that far behind.
+const abandoned = 16
+
 // Disk is a disk that is read ahead, from [Disk.Start] or the first large read at
 // its start on. Reads of what was read already, or out of order, go to the source directly: they
 // are right, but not faster. It is safe for concurrent use.
@@ -237,7 +241,7 @@ func (d *Disk) release(off int64, u *unit) {
 	}
 	delete(d.units, off)
 	for at, old := range d.units {
-		if old.seq < u.seq-d.ahead {
+		if old.seq < u.seq-abandoned*d.ahead {
 			delete(d.units, at)
 		}
 	}
