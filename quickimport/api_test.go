@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fastimage/fastimage/quickimport"
+	"github.com/fastimage/fastimage/quickimport/imstest"
 )
 
 const testAK, testSK = "AKTESTTESTTESTTEST00", "sk-secret-sk-secret-sk-secret-sk-secret0"
@@ -235,4 +236,20 @@ func TestEnvCredentials(t *testing.T) {
 	c, err = quickimport.EnvCredentials().Credentials(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"sdkak", "sdksk", ""}, []string{c.AccessKey, c.SecretKey, c.SecurityToken}, "the sets are not mixed")
+}
+
+// IMG.0194 is more data images in one batch than allowed: waiting cures nothing.
+func TestBatchLimitIsNotFlowControl(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"IMG.0060", "APIGW.0308"} {
+		require.ErrorIs(t, &quickimport.APIError{StatusCode: 400, Code: code}, quickimport.ErrFlowControl)
+	}
+	require.NotErrorIs(t, &quickimport.APIError{StatusCode: 400, Code: "IMG.0194"}, quickimport.ErrFlowControl)
+	srv := imstest.NewServer(t)
+	srv.Fail(imstest.Fault{Op: imstest.OpCreate, Status: 400, Code: "IMG.0194"})
+	_, err := cloudClient(t, srv).Import(t.Context(), quickimport.File(realDisk), demo(srv.Bucket()))
+	var api *quickimport.APIError
+	require.ErrorAs(t, err, &api)
+	require.Equal(t, "IMG.0194", api.Code)
+	require.Empty(t, srv.Images())
 }

@@ -259,7 +259,7 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
-// scattered is a disk of 100 GiB with data of random lengths here and there.
+// scattered is a disk of 100 GiB with data of random lengths at random places.
 type scattered struct {
 	ranges [][2]int64
 	noise  []byte

@@ -21,7 +21,7 @@ import (
 	"github.com/fastimage/fastimage/rawimage/nbd"
 )
 
-// diskFile is a sparse disk of 24 MiB with data here and there.
+// diskFile is a sparse disk of 24 MiB with data in four places.
 func diskFile(t *testing.T) (name string, disk []byte) {
 	t.Helper()
 	disk = make([]byte, 24<<20)
