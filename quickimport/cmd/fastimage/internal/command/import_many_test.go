@@ -267,9 +267,9 @@ func TestImportManyInterrupted(t *testing.T) {
 func TestManifestOfManyKilled(t *testing.T) {
 	t.Parallel()
 	srv, env := testCloud(t)
-	images := 40
+	images, kills := 40, 5
 	if os.Getenv("FASTIMAGE_LONG") != "" {
-		images = 200
+		images, kills = 200, 10
 	}
 	dir := t.TempDir()
 	var text strings.Builder
@@ -282,10 +282,10 @@ func TestManifestOfManyKilled(t *testing.T) {
 	name := filepath.Join(dir, "images.yaml")
 	require.NoError(t, os.WriteFile(name, []byte(text.String()), 0o600))
 	args := []string{"import", "--manifest", name, "--parallel", "8", "--state-dir", filepath.Join(dir, "state")}
-	for i := range 5 {
+	for i := range kills {
 		cmd := command(t, env, args...)
 		require.NoError(t, cmd.Start())
-		require.Eventually(t, func() bool { return len(srv.Jobs()) > i*images/8 }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return len(srv.Jobs()) > i*images/(kills+3) }, time.Minute, time.Millisecond)
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
