@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/fastimage/fastimage/rawimage"
 	"github.com/fastimage/fastimage/rawimage/anyimage"
@@ -181,6 +182,9 @@ func (c *Content) openStream(ctx context.Context, opts []anyimage.Option) error 
 	case c.format == rawimage.FormatZVHD2 || c.format == rawimage.FormatZVHD:
 		return c.openSequence(head, r)
 	case c.format != rawimage.FormatRaw:
+		if anyimage.Compressed(c.format) || slices.Contains(anyimage.Formats(), c.format) {
+			return pkg.Errorf("%s: %w: it is %s", c.name, ErrNotSeekable, c.format.Description())
+		}
 		return &anyimage.UnsupportedError{Name: c.name, Format: c.format}
 	case c.in.Size == 0:
 		return pkg.Errorf("%s: %w", c.name, ErrSizeRequired)

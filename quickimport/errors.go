@@ -43,6 +43,9 @@ var (
 	ErrOption = pkg.New("option cannot be used")
 	// ErrSizeRequired: a RAW [Stream] was given without its size.
 	ErrSizeRequired = pkg.New("the size of a RAW stream is required")
+	// ErrNotSeekable: a stream holds an image that has to be read in another order
+	// than from its start to its end.
+	ErrNotSeekable = pkg.New("cannot be read as a stream")
 	// ErrStreamUsed: a [Stream] was opened again after it had been read.
 	ErrStreamUsed = pkg.New("the stream has been read already")
 	// ErrJobID: a text that cannot be the id of a job.

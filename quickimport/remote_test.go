@@ -198,7 +198,7 @@ func TestRemoteSourcesRefused(t *testing.T) {
 		t.Parallel()
 		srv := imstest.NewServer(t)
 		_, err := cloudClient(t, srv).Import(context.Background(), quickimport.HTTP(withoutURL+"/disk.qcow2"), demo(srv.Bucket()))
-		require.Error(t, err)
+		require.ErrorIs(t, err, quickimport.ErrNotSeekable)
 		nothingLeft(t, srv)
 	})
 }

@@ -23,6 +23,7 @@ var advices = []struct {
 	is     func(*cobra.Command, error) bool
 	advice string
 }{
+	{is(quickimport.ErrNotSeekable), "save it to a file first, or decompress it on its way; a stream has to be RAW or ZVHD2"},
 	{is(rawimage.ErrNotImage), "name a disk image or a block device"},
 	{is(rawimage.ErrEmpty), "check the program that was to write it"},
 	{is(rawimage.ErrChanged), "stop the program that writes to it, and start again"},
