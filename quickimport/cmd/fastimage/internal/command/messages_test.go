@@ -84,3 +84,13 @@ func TestStateDirectory(t *testing.T) {
 	requireError(t, fastimage(t, nil, append(append(demo, bad...), disk)...), exitFailed, "--state-dir")
 	requireError(t, fastimage(t, nil, append(bad, "upload", "--region", "r", disk, "obs://images/x")...), exitFailed, "--state-dir")
 }
+
+// What is no disk is not imported as one, unless the user says that it is.
+func TestNoDisk(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "noise.img")
+	require.NoError(t, os.WriteFile(name, bytes.Repeat([]byte{0x91, 7, 0xc3, 0x5a}, 1<<18), 0o600))
+	requireRefused(t, fastimage(t, nil, append(demo, name)...), "no partition table, no boot code and no file system", "use --source-format raw")
+	require.Zero(t, fastimage(t, nil, append(demo, "--source-format", "raw", name)...).code)
+	require.Zero(t, fastimage(t, nil, "import", "--local", "--name", "data", "--type", "DataImage", name).code)
+}

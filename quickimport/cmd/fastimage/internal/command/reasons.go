@@ -38,6 +38,8 @@ func problemAdvice(p quickimport.Problem) string {
 		return `name the system as the service lists it, e.g. "CentOS 7.0 64bit"`
 	case p.Field == "key" && p.Reason == quickimport.ReasonCharacters:
 		return "use '-' or '_' instead"
+	case p.Field == "file" && p.Reason == quickimport.ReasonMismatch:
+		return "check that it is a disk image; if it is, use --source-format raw"
 	}
 	return reasonAdvice[p.Reason]
 }
