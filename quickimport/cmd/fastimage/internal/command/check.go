@@ -3,6 +3,7 @@ package command
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -38,7 +39,8 @@ nothing.
 
 It prints what fails and what is worth a warning, with the place in the guest and
 how to fix it; --verbose lists all checks. Exit status: 0 ready, 1 not ready, 3
-the guest could not be examined (encrypted, or an unknown file system).
+the guest could not be examined (an image that cannot be read, encrypted, or an
+unknown file system).
 
 With --json it prints one object: examined, reason, os (type, id, id_like, name,
 version, edition, build, pretty), kernel, architecture, firmware, root,
@@ -71,6 +73,9 @@ func auto(value string) string {
 
 func (a *app) check(ctx context.Context, name string, f *checkFlags) error {
 	src, err := a.openAny(ctx, name, &f.source, &f.bucket)
+	if _, ok := errors.AsType[*usageError](err); err != nil && !ok && ctx.Err() == nil {
+		err = &exitError{exitRefused, err} // 1 would say that the guest is not ready
+	}
 	if err != nil {
 		return err
 	}

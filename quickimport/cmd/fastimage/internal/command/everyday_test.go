@@ -296,5 +296,5 @@ func TestCheck(t *testing.T) {
 	empty := sparse(t, "empty.raw", 8<<20)
 	r = fastimage(t, nil, "check", "--source-format", "raw", empty)
 	require.Equal(t, exitRefused, r.code, "%s%s", r.stdout, r.stderr)
-	requireError(t, fastimage(t, nil, "check", "none.raw"), exitFailed, "none.raw")
+	requireError(t, fastimage(t, nil, "check", "none.raw"), exitRefused, "none.raw")
 }
