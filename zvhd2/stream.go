@@ -19,6 +19,7 @@ type StreamReader struct {
 	off      int64 // in the file
 	foot     *footer
 	consumed bool  // a block has been asked for
+	decoded  bool  // by Decode or DecodeStream
 	last     int64 // the block read last
 	exp      *expander
 	rec      bytes.Buffer // the record read last
@@ -66,12 +67,22 @@ func (s *StreamReader) Info() Info { return s.foot.info() }
 
 // Next returns the next stored block and its data, which is valid until the
 // next call and always a whole block long. It returns io.EOF at the end of the
-// data; what follows in a ZVHD2 file, the index, is not read.
+// data; what follows in a ZVHD2 file, the index, is not read. After a call of
+// Decode or DecodeStream it returns [ErrConsumed].
 func (s *StreamReader) Next() (Block, []byte, error) {
+	if s.decoded {
+		return Block{}, nil, ErrConsumed
+	}
+	s.consumed = true
+	return s.advance()
+}
+
+// advance is Next for decoding as well, whose reading may go on for a moment after
+// it was cancelled.
+func (s *StreamReader) advance() (Block, []byte, error) {
 	if s.err != nil {
 		return Block{}, nil, s.err
 	}
-	s.consumed = true
 	e, err := s.next()
 	if err != nil {
 		s.err = err
@@ -247,7 +258,7 @@ func (s *StreamReader) decodeOptions(opts []Option) (*options, error) {
 
 // decode calls write for every block, while the blocks after it are read.
 func (s *StreamReader) decode(ctx context.Context, write func(*decodeJob) error) error {
-	s.consumed = true // also for what a cancelled run leaves behind
+	s.consumed, s.decoded = true, true // also for what a cancelled run leaves behind
 	p := &pipeline[decodeJob]{
 		workers: 1,
 		produce: func(emit func(func(*decodeJob)) error) error {
@@ -266,7 +277,7 @@ func (s *StreamReader) decode(ctx context.Context, write func(*decodeJob) error)
 // each calls f for each block that is left.
 func (s *StreamReader) each(f func(block int64, data []byte) error) error {
 	for {
-		b, data, err := s.Next()
+		b, data, err := s.advance()
 		if err == io.EOF {
 			return nil
 		}
