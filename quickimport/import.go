@@ -32,7 +32,7 @@ type Result struct {
 	Guest        *guest.Report `json:"guest,omitempty"`        // what is on a system disk; nil if it was not examined
 	SourceFormat string        `json:"source_format"`          // "raw", "qcow2", ...
 	SourceBytes  int64         `json:"source_bytes"`           // size of the disk
-	DataBytes    int64         `json:"data_bytes"`             // what of it lies in blocks that are not all zero
+	DataBytes    int64         `json:"data_bytes"`             // bytes of it in blocks that are not all zero
 	ObjectBytes  int64         `json:"object_bytes"`           // size of the object, without the .mf
 	WireBytes    int64         `json:"wire_bytes"`             // bytes of bodies sent to the bucket, retries and .mf included
 	ETag         string        `json:"etag"`                   // of that object, without quotes

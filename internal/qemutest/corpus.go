@@ -13,8 +13,8 @@ import (
 	"github.com/fastimage/fastimage/internal/sparse/sparsetest"
 )
 
-// orders are ways in which blocks may lie in a file, by name: all of the blocks
-// of the disk, or some.
+// orders are the orders in which an image file can store blocks, by name. Some
+// store all blocks of the disk, some only a few.
 var orders = map[string]func(blocks int64) []int64{
 	"none":      func(int64) []int64 { return nil },
 	"all":       func(n int64) []int64 { return count(n, func(i int64) int64 { return i }) },

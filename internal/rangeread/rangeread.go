@@ -122,7 +122,7 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), eof
 }
 
-// readSmall reads what lies in one or two blocks.
+// readSmall reads a range within one or two blocks.
 func (r *Reader) readSmall(p []byte, off int64) error {
 	for len(p) > 0 {
 		start := off / block * block

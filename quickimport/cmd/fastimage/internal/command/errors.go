@@ -42,8 +42,8 @@ func advisef(advice, format string, args ...any) error {
 	return &advisedError{pkgerr.Package("").Errorf(format, args...), advice}
 }
 
-// diagnosis is what a user is told of an error; with --json as it stands. The
-// names are stable.
+// diagnosis describes an error to the user; --json prints it as it is. The names
+// are stable.
 type diagnosis struct {
 	Message  string    `json:"message"`
 	Advice   string    `json:"advice"`      // what to do next, "" if nothing is known
