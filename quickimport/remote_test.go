@@ -44,6 +44,19 @@ func packedDisk(t *testing.T) []byte {
 	return data
 }
 
+// diskFiles are the real disk in three forms, by the path they are served at.
+func diskFiles(t *testing.T) map[string][]byte {
+	t.Helper()
+	raw, err := os.ReadFile(realDisk)
+	require.NoError(t, err)
+	var gz bytes.Buffer
+	zw := gzip.NewWriter(&gz)
+	_, err = zw.Write(raw)
+	require.NoError(t, err)
+	require.NoError(t, zw.Close())
+	return map[string][]byte{"/disk.qcow2": packedDisk(t), "/disk.raw.gz": gz.Bytes(), "/disk.raw": raw}
+}
+
 // web serves files, with an ETag that can be changed.
 type web struct {
 	files  map[string][]byte
@@ -101,15 +114,8 @@ func requireImage(t *testing.T, srv *imstest.Server, res *quickimport.Result) {
 // The same disk, wherever it is.
 func TestRemoteSources(t *testing.T) {
 	t.Parallel()
-	raw, err := os.ReadFile(realDisk)
-	require.NoError(t, err)
-	packed := packedDisk(t)
-	var gz bytes.Buffer
-	zw := gzip.NewWriter(&gz)
-	_, err = zw.Write(raw)
-	require.NoError(t, err)
-	require.NoError(t, zw.Close())
-	files := map[string][]byte{"/disk.qcow2": packed, "/disk.raw.gz": gz.Bytes(), "/disk.raw": raw}
+	files := diskFiles(t)
+	raw, packed, gz := files["/disk.raw"], files["/disk.qcow2"], files["/disk.raw.gz"]
 	with, withURL := serveFiles(t, true, files)
 	_, withoutURL := serveFiles(t, false, files)
 	for name, source := range map[string]func(srv *imstest.Server) quickimport.Source{
@@ -122,7 +128,7 @@ func TestRemoteSources(t *testing.T) {
 			return verified(quickimport.HTTP(withURL+"/disk.qcow2"), packed)
 		},
 		"verified gzip": func(*imstest.Server) quickimport.Source {
-			return verified(quickimport.HTTP(withURL+"/disk.raw.gz"), gz.Bytes())
+			return verified(quickimport.HTTP(withURL+"/disk.raw.gz"), gz)
 		},
 		"verified stream": func(*imstest.Server) quickimport.Source {
 			return verified(quickimport.HTTP(withoutURL+"/disk.raw"), raw)
@@ -156,14 +162,7 @@ func verified(src quickimport.Source, data []byte) quickimport.Source {
 // is replaced midway neither.
 func TestRemoteSourcesRefused(t *testing.T) {
 	t.Parallel()
-	raw, err := os.ReadFile(realDisk)
-	require.NoError(t, err)
-	packed := packedDisk(t)
-	var gz bytes.Buffer
-	zw := gzip.NewWriter(&gz)
-	_, _ = zw.Write(raw)
-	require.NoError(t, zw.Close())
-	files := map[string][]byte{"/disk.qcow2": packed, "/disk.raw.gz": gz.Bytes(), "/disk.raw": raw}
+	files := diskFiles(t)
 	_, withURL := serveFiles(t, true, files)
 	_, withoutURL := serveFiles(t, false, files)
 	other := []byte("other bytes")
